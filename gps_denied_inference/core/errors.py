@@ -17,6 +17,7 @@
     │   ├── EngineFidelityError
     │   └── CalibrationCacheError
     ├── InferenceError                   bad handle, input name, shape, dtype or value; a failing backend
+    │   └── NonFiniteOutputError         the network returned NaN or Inf
     ├── OutOfMemoryError                 the device's memory is exhausted, while loading or inferring
     ├── RuntimeNotAvailableError         a runtime that is disabled, or whose package or device is absent
     ├── TelemetryUnavailableError        a thermal source cannot be read
@@ -41,6 +42,7 @@ __all__ = [
     "GpsDeniedInferenceError",
     "ImageDecodeError",
     "InferenceError",
+    "NonFiniteOutputError",
     "OutOfMemoryError",
     "RegistryError",
     "ReplayError",
@@ -130,6 +132,10 @@ class CalibrationCacheError(EngineError):
 
 class InferenceError(GpsDeniedInferenceError):
     """A forward pass was refused (handle, input name, shape, dtype, value) or failed in the backend."""
+
+
+class NonFiniteOutputError(InferenceError):
+    """The network returned NaN or Inf; the output is withheld."""
 
 
 class OutOfMemoryError(GpsDeniedInferenceError):
