@@ -1,0 +1,20 @@
+"""From a received frame to its features, on a thread of its own, with nothing lost uncounted."""
+
+from gps_denied_inference.core.pipeline.accounting import FrameCounts, FrameLedger
+from gps_denied_inference.core.pipeline.identity import ModelIdentity, space_id
+from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWindow
+from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
+from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker
+
+__all__ = [
+    "FrameCounts",
+    "FrameLedger",
+    "FrameProcessor",
+    "FrameWorker",
+    "LatencySummary",
+    "LatencyWindow",
+    "ModelIdentity",
+    "Pipeline",
+    "PipelineResult",
+    "space_id",
+]

@@ -1,0 +1,48 @@
+"""Which network, with which weights, runs as what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gps_denied_inference.core.contracts import ArchitectureSpec, EffectiveConfiguration, RuntimeLabel
+
+__all__ = ["ModelIdentity", "space_id"]
+
+
+def space_id(model: str, weights_sha256: str, spec: ArchitectureSpec) -> str:
+    """Name the space that descriptors live in; two descriptors may be compared only if theirs are equal.
+
+    The runtime, device and precision are left out: engines of one network are held to the same space by the fidelity
+    check. The preprocessing is in: a letterboxed frame has another descriptor than a stretched one.
+
+    Returns:
+        `model/dimension/first 12 hex digits of the weights' SHA-256/first 8 of the preprocessing's`.
+    """
+    return f"{model}/{spec.descriptor_dimension}/{weights_sha256[:12]}/{spec.preprocess.sha256[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What a pipeline runs.
+
+    Attributes:
+        engine: name of the engine in the settings.
+        name: architecture.
+        weights_sha256: of the file that was loaded, lower-case hex.
+        spec: the architecture's, with the settings' overrides applied.
+        runtime_label: the runtime that runs it.
+        configuration: requested and effective precision and device, with the reason.
+        is_gated: False when it was loaded under `allow_ungated`.
+    """
+
+    engine: str
+    name: str
+    weights_sha256: str
+    spec: ArchitectureSpec
+    runtime_label: RuntimeLabel
+    configuration: EffectiveConfiguration
+    is_gated: bool
+
+    @property
+    def space_id(self) -> str:
+        return space_id(self.name, self.weights_sha256, self.spec)

@@ -1,0 +1,140 @@
+"""The way of one frame: decode → preprocess → infer → postprocess, each stage timed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from gps_denied_inference.core.contracts import (
+    EngineHandle,
+    Features,
+    Frame,
+    OutputKind,
+    StageTimings,
+    ThermalState,
+)
+from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.features import global_descriptor_from_output, local_features_from_outputs
+from gps_denied_inference.core.imaging import Preprocessor, decode
+from gps_denied_inference.core.pipeline.identity import ModelIdentity
+from gps_denied_inference.core.runtime import InferenceRuntime
+
+__all__ = ["Pipeline", "PipelineResult"]
+
+_LOGGER = logging.getLogger("gps_denied_inference.pipeline")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PipelineResult:
+    """What came of one frame.
+
+    Attributes:
+        stamp_ns, frame_id: the frame's own, verbatim.
+        features: global descriptor or local features, owned by this object.
+        timings: of this frame.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    features: Features
+    timings: StageTimings
+
+
+class Pipeline:
+    """A loaded network with everything around it. Use from one thread at a time; a context manager.
+
+    Args:
+        runtime: the runtime that holds `handle`; the pipeline releases the handle when it is closed.
+        handle: a loaded engine.
+        model: what it is.
+        top_k: most keypoints to keep; 0 keeps all that the network returns.
+        per_frame_debug_log: write one DEBUG line a frame.
+        clock: steady clock, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        runtime: InferenceRuntime,
+        handle: EngineHandle,
+        model: ModelIdentity,
+        *,
+        top_k: int = 0,
+        per_frame_debug_log: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.model = model
+        self._runtime = runtime
+        self._handle = handle
+        self._top_k = top_k or model.spec.max_keypoints
+        self._per_frame_debug_log = per_frame_debug_log
+        self._clock = clock
+        self._preprocessor = Preprocessor(model.spec.preprocess)
+        self._input_name = model.spec.inputs[0].name
+        self._is_closed = False
+
+    def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
+        """Turn a frame into features.
+
+        Args:
+            frame: read during the call only.
+            received_ns: steady clock of the frame's reception; now, when None.
+
+        Raises:
+            ImageDecodeError: the frame is not what its header claims, or of an unknown encoding.
+            NonFiniteOutputError: the network returned NaN or Inf.
+            InferenceError: the pipeline is closed, or the runtime failed.
+            OutOfMemoryError: the device is out of memory.
+        """
+        if self._is_closed:
+            raise InferenceError("this pipeline is closed and its engine released; assemble a new one")
+        start_ns = self._clock()
+        spec = self.model.spec
+        image_hwc = decode(frame, spec.preprocess.color)
+        decoded_ns = self._clock()
+        batch_nchw, transform = self._preprocessor.prepare(image_hwc)
+        prepared_ns = self._clock()
+        outputs = self._runtime.infer(self._handle, {self._input_name: batch_nchw})
+        inferred_ns = self._clock()
+        features: Features
+        if spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR:
+            features = global_descriptor_from_output(outputs[spec.output_names[0]], spec)
+        else:
+            height, width = image_hwc.shape[:2]
+            features = local_features_from_outputs(
+                outputs, spec, transform, image_height=height, image_width=width, top_k=self._top_k
+            )
+        finished_ns = self._clock()
+        first_ns = start_ns if received_ns is None else received_ns
+        timings = StageTimings(
+            wait_ms=(start_ns - first_ns) / 1e6,
+            decode_ms=(decoded_ns - start_ns) / 1e6,
+            preprocess_ms=(prepared_ns - decoded_ns) / 1e6,
+            infer_ms=(inferred_ns - prepared_ns) / 1e6,
+            postprocess_ms=(finished_ns - inferred_ns) / 1e6,
+            total_ms=(finished_ns - first_ns) / 1e6,
+        )
+        if self._per_frame_debug_log:
+            stages = " ".join(f"{name}={value:.2f}" for name, value in timings.as_dict().items())
+            _LOGGER.debug("frame stamp_ns=%d %s", frame.stamp_ns, stages)
+        return PipelineResult(frame.stamp_ns, frame.frame_id, features, timings)
+
+    def thermal_state(self) -> ThermalState:
+        """Return what the runtime knows of the computer's temperature; never blocks."""
+        return self._runtime.thermal_state()
+
+    def close(self) -> None:
+        """Release the engine and its memory. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._runtime.release_engine(self._handle)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

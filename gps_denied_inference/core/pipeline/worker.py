@@ -1,0 +1,161 @@
+"""One slot, one thread: the newest frame wins, and what is overwritten is counted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from gps_denied_inference.core.contracts import DropReason, Frame
+from gps_denied_inference.core.errors import (
+    GpsDeniedInferenceError,
+    ImageDecodeError,
+    InferenceError,
+    NonFiniteOutputError,
+)
+from gps_denied_inference.core.pipeline.accounting import FrameLedger
+from gps_denied_inference.core.pipeline.pipeline import PipelineResult
+
+__all__ = ["FrameProcessor", "FrameWorker"]
+
+_LOGGER = logging.getLogger("gps_denied_inference.worker")
+
+
+class FrameProcessor(Protocol):
+    """What the worker drives: a `Pipeline`, or a stand-in with the same method."""
+
+    def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult: ...
+
+
+class FrameWorker:
+    """Feeds frames to a pipeline on a thread of its own.
+
+    A frame that arrives while another waits takes its place. A frame that waited longer than `max_frame_age_ms` is not
+    worked on. Every frame ends in the ledger, published or dropped with a reason.
+
+    Args:
+        pipeline: used from the worker thread only.
+        ledger: counts the frames.
+        max_frame_age_ms: milliseconds of the steady clock since reception.
+        publish: called on the worker thread with each result; the frame counts as published when it returns.
+        on_error: called on the worker thread when a frame is dropped because of an error.
+        clock: steady clock, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        pipeline: FrameProcessor,
+        ledger: FrameLedger,
+        *,
+        max_frame_age_ms: float,
+        publish: Callable[[PipelineResult], None],
+        on_error: Callable[[DropReason, Exception], None],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.max_frame_age_ms = max_frame_age_ms
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._publish = publish
+        self._on_error = on_error
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._slot: tuple[Frame, int] | None = None
+        self._is_running = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._is_running
+
+    def start(self) -> None:
+        """Begin to work. Frames submitted before are counted as inactive.
+
+        Raises:
+            InferenceError: an earlier call to the network has still not returned.
+        """
+        with self._condition:
+            if self._is_running:
+                return
+            if self._thread is not None and self._thread.is_alive():
+                raise InferenceError("the worker of the last activation is still inside the network; cleanup and configure")
+            self._is_running = True
+            self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop working and wait for the frame in work; waiting and unfinished frames are counted as inactive.
+
+        Raises:
+            InferenceError: the network did not return within `timeout_s` seconds.
+        """
+        with self._condition:
+            self._is_running = False
+            self._empty_slot(DropReason.INACTIVE)
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+            if thread.is_alive():
+                raise InferenceError(f"the network did not return within {timeout_s:g} s; its frame stays pending")
+            self._thread = None
+
+    def submit(self, frame: Frame, received_ns: int | None = None) -> None:
+        """Hand over a frame; never blocks on the network. Counts it as received.
+
+        Args:
+            frame: must stay unchanged until it is counted out.
+            received_ns: steady clock of its reception; now, when None.
+        """
+        stamp = self._clock() if received_ns is None else received_ns
+        with self._condition:
+            self._ledger.receive()
+            if not self._is_running:
+                self._ledger.drop(DropReason.INACTIVE)
+                return
+            self._empty_slot(DropReason.OVERWRITTEN)
+            self._slot = (frame, stamp)
+            self._condition.notify()
+
+    def _empty_slot(self, reason: DropReason) -> None:
+        if self._slot is not None:
+            self._slot = None
+            self._ledger.drop(reason)
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while self._is_running and self._slot is None:
+                    self._condition.wait()
+                if self._slot is None:
+                    return
+                (frame, received_ns), self._slot = self._slot, None
+            self._work_on(frame, received_ns)
+
+    def _work_on(self, frame: Frame, received_ns: int) -> None:
+        if (self._clock() - received_ns) / 1e6 > self.max_frame_age_ms:
+            self._ledger.drop(DropReason.STALE)
+            return
+        try:
+            result = self._pipeline.process(frame, received_ns)
+            if not self._is_running:
+                self._ledger.drop(DropReason.INACTIVE)
+                return
+            self._publish(result)
+        except Exception as error:
+            reason = _reason_of(error)
+            self._ledger.drop(reason)
+            if not isinstance(error, GpsDeniedInferenceError):
+                _LOGGER.exception("a frame failed with an error outside the error family")
+            self._on_error(reason, error)
+            return
+        self._ledger.publish()
+
+
+def _reason_of(error: Exception) -> DropReason:
+    if isinstance(error, ImageDecodeError):
+        return DropReason.UNDECODABLE
+    if isinstance(error, NonFiniteOutputError):
+        return DropReason.NOT_FINITE
+    return DropReason.FAILED
