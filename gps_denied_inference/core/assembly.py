@@ -73,7 +73,8 @@ def assemble_pipeline(
             "on a desk set allow_ungated:=true (diagnostics will show it)"
         )
     config = BuildConfig(precision=engine.precision, extras={"model_name": engine.model})
-    handle = runtime.deserialize_engine(entry := runtime.compile_engine(checkpoint, config))
+    entry = runtime.compile_engine(checkpoint, config)
+    handle = runtime.deserialize_engine(entry)
     identity = ModelIdentity(
         engine=engine.name,
         name=engine.model,
@@ -83,14 +84,7 @@ def assemble_pipeline(
         configuration=handle.configuration,
         is_gated=False,
     )
-    return Pipeline(
-        runtime,
-        handle,
-        identity,
-        top_k=engine.top_k,
-        per_frame_debug_log=settings.per_frame_debug_log,
-        clock=clock,
-    )
+    return Pipeline(runtime, handle, identity, top_k=engine.top_k, clock=clock)
 
 
 def _checkpoint(engine: EngineSettings, spec: ArchitectureSpec, weights_dir: Path | None) -> Path:

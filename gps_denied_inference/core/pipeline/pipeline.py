@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from gps_denied_inference.core.pipeline.identity import ModelIdentity
 from gps_denied_inference.core.runtime import InferenceRuntime
 
 __all__ = ["Pipeline", "PipelineResult"]
-
-_LOGGER = logging.getLogger("gps_denied_inference.pipeline")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +48,6 @@ class Pipeline:
         handle: a loaded engine.
         model: what it is.
         top_k: most keypoints to keep; 0 keeps all that the network returns.
-        per_frame_debug_log: write one DEBUG line a frame.
         clock: steady clock, nanoseconds.
     """
 
@@ -62,14 +58,12 @@ class Pipeline:
         model: ModelIdentity,
         *,
         top_k: int = 0,
-        per_frame_debug_log: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.model = model
         self._runtime = runtime
         self._handle = handle
         self._top_k = top_k or model.spec.max_keypoints
-        self._per_frame_debug_log = per_frame_debug_log
         self._clock = clock
         self._preprocessor = Preprocessor(model.spec.preprocess)
         self._input_name = model.spec.inputs[0].name
@@ -116,9 +110,6 @@ class Pipeline:
             postprocess_ms=(finished_ns - inferred_ns) / 1e6,
             total_ms=(finished_ns - first_ns) / 1e6,
         )
-        if self._per_frame_debug_log:
-            stages = " ".join(f"{name}={value:.2f}" for name, value in timings.as_dict().items())
-            _LOGGER.debug("frame stamp_ns=%d %s", frame.stamp_ns, stages)
         return PipelineResult(frame.stamp_ns, frame.frame_id, features, timings)
 
     def thermal_state(self) -> ThermalState:

@@ -1,0 +1,39 @@
+"""Messages ↔ value types, independent of the message implementation."""
+
+from gps_denied_inference.core.interface.factory import MessageFactory
+from gps_denied_inference.core.interface.files import interface_files
+from gps_denied_inference.core.interface.incoming import (
+    compressed_frame_from_message,
+    global_descriptor_from_message,
+    image_frame_from_message,
+    local_features_from_message,
+    stage_timings_from_message,
+    stamp_ns_from_message,
+    thermal_state_from_message,
+)
+from gps_denied_inference.core.interface.outgoing import (
+    EngineHealthReport,
+    engine_health_message,
+    features_message,
+    model_info_message,
+    thermal_state_message,
+)
+from gps_denied_inference.core.interface.rosbags_factory import RosbagsMessageFactory
+
+__all__ = [
+    "EngineHealthReport",
+    "MessageFactory",
+    "RosbagsMessageFactory",
+    "compressed_frame_from_message",
+    "engine_health_message",
+    "features_message",
+    "global_descriptor_from_message",
+    "image_frame_from_message",
+    "interface_files",
+    "local_features_from_message",
+    "model_info_message",
+    "stage_timings_from_message",
+    "stamp_ns_from_message",
+    "thermal_state_from_message",
+    "thermal_state_message",
+]
