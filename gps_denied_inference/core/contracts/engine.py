@@ -19,7 +19,9 @@ __all__ = [
     "TensorSpec",
 ]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})
 
 
 class RuntimeLabel(Enum):
@@ -77,7 +79,7 @@ class BuildConfig:
 
     precision: PrecisionMode = PrecisionMode.FP16
     profiles: tuple[OptimizationProfile, ...] = ()
-    extras: Mapping[str, str] = field(default=_NOTHING)
+    extras: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class EngineCacheEntry:
     sm: str = ""
     jetpack: str = ""
     tensorrt: str = ""
-    extras: Mapping[str, str] = field(default=_NOTHING)
+    extras: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
