@@ -1,0 +1,18 @@
+"""Diagnostic tasks: pure functions from what is known to a status with a level, a sentence and values."""
+
+from gps_denied_inference.core.health.camera_input import InputReading, input_status
+from gps_denied_inference.core.health.engine import engine_status
+from gps_denied_inference.core.health.inference import inference_status
+from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
+from gps_denied_inference.core.health.thermal import thermal_status
+
+__all__ = [
+    "InputReading",
+    "Level",
+    "TaskStatus",
+    "engine_status",
+    "inference_status",
+    "input_status",
+    "thermal_status",
+    "worst_of",
+]

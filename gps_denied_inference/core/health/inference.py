@@ -1,0 +1,57 @@
+"""Diagnostic task `inference`: rate, latency, drops, failures."""
+
+from __future__ import annotations
+
+from gps_denied_inference.core.contracts import DropReason
+from gps_denied_inference.core.health.status import Level, TaskStatus
+from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary
+
+__all__ = ["inference_status"]
+
+
+def inference_status(
+    counts: FrameCounts, recent: FrameCounts, latency: LatencySummary, last_error: str, max_frame_age_ms: float
+) -> TaskStatus:
+    """Judge the work on frames.
+
+    Args:
+        counts: since configure.
+        recent: since the last report (`pending` as it stands).
+        latency: of the published frames in the window.
+        last_error: last error met by the worker.
+        max_frame_age_ms: the limit beyond which frames are dropped as stale.
+
+    Returns:
+        ERROR when frames failed or none of the recent ones could be decoded, WARN when some were undecodable or not
+        finite, or stale, else OK. Overwritten frames alone are by design: the newest frame wins.
+    """
+    values = {
+        "received": str(counts.received),
+        "published": str(counts.published),
+        "pending": str(counts.pending),
+        **{f"dropped_{reason.value}": str(count) for reason, count in counts.dropped.items()},
+        "rate_hz": f"{latency.rate_hz:.2f}",
+        "latency_p50_ms": f"{latency.p50_ms:.2f}",
+        "latency_p95_ms": f"{latency.p95_ms:.2f}",
+        "latency_p99_ms": f"{latency.p99_ms:.2f}",
+        "last_error": last_error,
+    }
+    failed, undecodable, not_finite, stale = (
+        recent.dropped[reason]
+        for reason in (DropReason.FAILED, DropReason.UNDECODABLE, DropReason.NOT_FINITE, DropReason.STALE)
+    )
+    if failed:
+        return TaskStatus(
+            "inference", Level.ERROR, f"{failed} frames failed ({last_error}); cleanup and configure if it goes on", values
+        )
+    if not_finite:
+        return TaskStatus(
+            "inference", Level.ERROR, f"{not_finite} outputs were NaN or Inf and withheld; check the engine", values
+        )
+    if undecodable:
+        level = Level.WARN if recent.published else Level.ERROR
+        return TaskStatus("inference", level, f"{undecodable} frames were undecodable: {last_error}", values)
+    if stale:
+        message = f"{stale} frames waited longer than max_frame_age_ms = {max_frame_age_ms:g}; lower the camera's rate"
+        return TaskStatus("inference", Level.WARN, message, values)
+    return TaskStatus("inference", Level.OK, f"{latency.count} frames in the window", values)

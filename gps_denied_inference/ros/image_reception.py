@@ -1,0 +1,123 @@
+"""Images from a topic to the worker, with what the diagnostics want to know of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_policy_name_from_kind
+from sensor_msgs.msg import CompressedImage, Image
+
+from gps_denied_inference.core.contracts import Frame
+from gps_denied_inference.core.errors import ImageDecodeError
+from gps_denied_inference.core.health import InputReading
+from gps_denied_inference.core.imaging import is_supported_encoding
+from gps_denied_inference.core.interface import (
+    compressed_frame_from_message,
+    image_frame_from_message,
+    stamp_ns_from_message,
+)
+from gps_denied_inference.ros.cv_bridge_fallback import CvBridgeFallback
+
+__all__ = ["ImageReception"]
+
+
+class ImageReception:
+    """Subscribes to `image` or `image/compressed` and hands each frame on with the time of its reception.
+
+    The callback only wraps the message: the frame views the message's bytes and keeps them alive.
+
+    Args:
+        node: owns the subscription.
+        is_compressed: which of the two topics.
+        qos: of the subscription.
+        submit: called in the executor's thread with the frame and the steady clock of its reception, ns.
+    """
+
+    def __init__(
+        self, node: Node, *, is_compressed: bool, qos: QoSProfile, submit: Callable[[Frame, int], None]
+    ) -> None:
+        self._node = node
+        self._submit = submit
+        self._is_compressed = is_compressed
+        self._cv_bridge = CvBridgeFallback()
+        self._received = 0
+        self._last_received_ns: int | None = None
+        self._stamp_age_ms: float | None = None
+        self._encoding = ""
+        self._size = ""
+        self._time_jumps = 0
+        self._qos_incompatibility = ""
+        self._subscription: Any = node.create_subscription(
+            CompressedImage if is_compressed else Image,
+            "image/compressed" if is_compressed else "image",
+            self._on_compressed if is_compressed else self._on_image,
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
+        )
+        self._jump_handle = node.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=self._on_time_jump,
+        )
+
+    def reading(self) -> InputReading:
+        """Return what is known of the input."""
+        last = self._last_received_ns
+        return InputReading(
+            topic=self._subscription.topic_name,
+            received=self._received,
+            seconds_since_last=None if last is None else (time.monotonic_ns() - last) / 1e9,
+            stamp_age_ms=self._stamp_age_ms,
+            encoding=self._encoding,
+            size=self._size,
+            time_jumps=self._time_jumps,
+            qos_incompatibility=self._qos_incompatibility,
+            publisher_count=self._node.count_publishers(self._subscription.topic_name),
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._jump_handle.unregister()
+        self._node.destroy_subscription(self._subscription)
+
+    def _on_image(self, message: Any) -> None:
+        received_ns = time.monotonic_ns()
+        self._encoding = str(message.encoding)
+        self._size = f"{message.width}x{message.height}"
+        frame: Frame = image_frame_from_message(message)
+        if not is_supported_encoding(self._encoding) and self._cv_bridge.is_available():
+            try:
+                frame = self._cv_bridge.convert(message)
+            except ImageDecodeError as error:
+                # The frame goes on as it is: the pipeline refuses and counts it, with its own sentence.
+                self._node.get_logger().warning(str(error), throttle_duration_sec=5.0)
+        self._hand_on(message, frame, received_ns)
+
+    def _on_compressed(self, message: Any) -> None:
+        received_ns = time.monotonic_ns()
+        self._encoding = str(message.format)
+        self._hand_on(message, compressed_frame_from_message(message), received_ns)
+
+    def _hand_on(self, message: Any, frame: Frame, received_ns: int) -> None:
+        self._received += 1
+        self._last_received_ns = received_ns
+        self._stamp_age_ms = (self._node.get_clock().now().nanoseconds - stamp_ns_from_message(message)) / 1e6
+        self._submit(frame, received_ns)
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        self._qos_incompatibility = f"policy {policy}, {event.total_count} times"
+        self._node.get_logger().warning(
+            f"a publisher of {self._subscription.topic_name} offers a QoS that this node does not accept "
+            f"({self._qos_incompatibility}); set input_reliability to match it"
+        )
+
+    def _on_time_jump(self, _jump: Any) -> None:
+        # A looped bag or a restarted simulation: ages computed before are of another time.
+        self._time_jumps += 1
+        self._stamp_age_ms = None

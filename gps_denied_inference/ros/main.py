@@ -1,0 +1,74 @@
+"""Entry points of the executables."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+__all__ = ["inference_node", "onnx_trt_ep_node", "pytorch_fp16_node", "tensorrt_node"]
+
+_POLL_S = 0.2
+"""How often the executor's wait is left to look for a signal: Python's handlers don't run inside it."""
+
+
+def inference_node(args: list[str] | None = None) -> int:
+    """Run the node with the runtime of its parameters. Returns the exit status."""
+    return _run("inference_node", None, args)
+
+
+def pytorch_fp16_node(args: list[str] | None = None) -> int:
+    """Run the node with the runtime preset to pytorch_fp16."""
+    return _run("pytorch_fp16_node", "pytorch_fp16", args)
+
+
+def tensorrt_node(args: list[str] | None = None) -> int:
+    """Run the node with the runtime preset to tensorrt."""
+    return _run("tensorrt_node", "tensorrt", args)
+
+
+def onnx_trt_ep_node(args: list[str] | None = None) -> int:
+    """Run the node with the runtime preset to onnx_trt_ep."""
+    return _run("onnx_trt_ep_node", "onnx_trt_ep", args)
+
+
+def _run(name: str, runtime_preset: str | None, args: list[str] | None) -> int:
+    # Before the imports, which take a second: a signal that comes early must end in exit status 0 too.
+    stop_requested = threading.Event()
+
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
+        stop_requested.set()
+
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from gps_denied_inference.core.errors import GpsDeniedInferenceError
+    from gps_denied_inference.ros.inference_node import InferenceNode
+
+    # rclpy's own handlers would shut the context down under a frame that is about to be published.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node: Any = None
+    executor: Any = None
+    try:
+        node = InferenceNode(name, runtime_preset=runtime_preset)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok() and not stop_requested.is_set():
+            executor.spin_once(timeout_sec=_POLL_S)
+    except GpsDeniedInferenceError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if node is not None:
+            node.close()
+            if executor is not None:
+                executor.remove_node(node)
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,168 @@
+"""ROS parameters: declared from the tables of settings, validated with a sentence that tells the right values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from gps_denied_inference.core.errors import SettingsError
+from gps_denied_inference.core.settings import (
+    ENGINE_FIELDS,
+    GENERAL_FIELDS,
+    SettingField,
+    Settings,
+    SettingValue,
+    settings_from_mapping,
+)
+
+__all__ = ["NODE_FIELDS", "NodeParameters"]
+
+NODE_FIELDS: tuple[SettingField, ...] = (
+    SettingField("camera_id", "", "Name of the camera in the messages; empty: the image's frame_id.", is_dynamic=True),
+    SettingField(
+        "image_transport",
+        "raw",
+        "raw: sensor_msgs/Image on `image`; compressed: sensor_msgs/CompressedImage on `image/compressed`.",
+        choices=("raw", "compressed"),
+    ),
+    SettingField(
+        "input_reliability",
+        "best_effort",
+        "Reliability of the image subscription; reliable refuses a best-effort camera.",
+        choices=("best_effort", "reliable"),
+    ),
+    SettingField("input_depth", 1, "Queue depth of the image subscription, messages.", minimum=1, maximum=100),
+    SettingField(
+        "output_reliability",
+        "reliable",
+        "Reliability of the feature publishers.",
+        choices=("best_effort", "reliable"),
+    ),
+    SettingField("output_depth", 10, "Queue depth of the feature publishers, messages.", minimum=1, maximum=1000),
+    SettingField(
+        "diagnostics_rate_hz",
+        1.0,
+        "Rate of /diagnostics and engine_health, Hz of the steady clock.",
+        minimum=0.1,
+        maximum=10.0,
+    ),
+    SettingField(
+        "input_timeout_s",
+        2.0,
+        "An active node without an image for this long is WARN in the diagnostics, s.",
+        minimum=0.1,
+        maximum=3600.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "thermal_unknown_level",
+        "warn",
+        "Diagnostic level of a thermal state that is not known.",
+        choices=("warn", "error"),
+        is_dynamic=True,
+    ),
+    SettingField(
+        "deactivate_timeout_s",
+        5.0,
+        "How long deactivate waits for the frame in work before it fails, s.",
+        minimum=0.1,
+        maximum=60.0,
+    ),
+)
+"""Parameters that only the node has."""
+
+
+class NodeParameters:
+    """Declares every parameter of a node and hands them out as validated settings.
+
+    Args:
+        node: the node; its parameter overrides are read here.
+        runtime_preset: fixes NAME.runtime of every engine (the executables with a runtime in their name).
+    """
+
+    def __init__(self, node: Node, runtime_preset: str | None = None) -> None:
+        self._node = node
+        self._fields: dict[str, tuple[SettingField, str]] = {}
+        self.is_configured = False
+        for item in (*GENERAL_FIELDS, *NODE_FIELDS):
+            self._declare(item, "", item.default)
+        for engine in self._value("engines"):
+            for item in ENGINE_FIELDS:
+                preset = runtime_preset if item.name == "runtime" and runtime_preset else item.default
+                self._declare(item, f"{engine}.", preset, is_fixed=item.name == "runtime" and bool(runtime_preset))
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def settings(self) -> Settings:
+        """Return the settings of the core.
+
+        Raises:
+            SettingsError: values that don't go together.
+        """
+        node_names = {item.name for item in NODE_FIELDS}
+        return settings_from_mapping({name: self._value(name) for name in self._fields if name not in node_names})
+
+    def text(self, name: str) -> str:
+        return str(self._value(name))
+
+    def number(self, name: str) -> float:
+        return float(self._value(name))
+
+    def count(self, name: str) -> int:
+        return int(self._value(name))
+
+    def _value(self, name: str) -> Any:
+        item, prefix = self._fields[name]
+        return item.validated(self._node.get_parameter(name).value, prefix=prefix)
+
+    def _declare(self, item: SettingField, prefix: str, default: SettingValue, *, is_fixed: bool = False) -> None:
+        name = prefix + item.name
+        value = list(default) if isinstance(default, tuple) else default
+        if value == []:
+            value = [""]  # rclpy cannot tell the type of an empty list
+        self._fields[name] = (item, prefix)
+        try:
+            parameter = self._node.declare_parameter(name, value, _descriptor(item, is_fixed))
+        except InvalidParameterTypeException as error:
+            raise SettingsError(name, str(error), item.allowed) from error
+        if is_fixed and parameter.value != default:
+            raise SettingsError(name, parameter.value, f"{default!r} (this executable has its runtime preset)")
+        item.validated(parameter.value, prefix=prefix)
+
+    def _on_set(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name not in self._fields:
+                continue
+            item, prefix = self._fields[parameter.name]
+            try:
+                item.validated(parameter.value, prefix=prefix)
+            except SettingsError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self.is_configured and not item.is_dynamic:
+                reason = f"'{parameter.name}' takes effect at configure: bring the node to unconfigured (cleanup) first"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+
+def _descriptor(item: SettingField, is_fixed: bool) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=item.description,
+        additional_constraints=item.allowed,
+        read_only=item.is_read_only or is_fixed,
+        # A whole number in a parameter file (`thermal_poll_hz: 2`) would be refused for a double otherwise.
+        dynamic_typing=isinstance(item.default, float),
+    )
+    if item.minimum is not None and item.maximum is not None and not isinstance(item.default, bool):
+        if isinstance(item.default, int):
+            descriptor.integer_range = [IntegerRange(from_value=int(item.minimum), to_value=int(item.maximum), step=1)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=item.minimum, to_value=item.maximum)]
+    return descriptor
