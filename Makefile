@@ -1,0 +1,27 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup lint test test-long demo clean
+
+SHELL := /bin/sh
+in_environment = . ./env.sh &&
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+setup: ## Install and build everything into this folder (PYTHON=... chooses the interpreter)
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh
+
+lint: setup ## Style, types and the layers of the package
+	@$(in_environment) sh scripts/lint.sh
+
+test: lint ## Lint and all tests but the long ones
+	@$(in_environment) python -m pytest
+
+test-long: setup ## What takes longer; writes a dated record to docs/measurements
+	@$(in_environment) sh scripts/test_long.sh
+
+demo: setup ## Fly over a real orthophoto, replay it to the node, write build/demo/report.html
+	@$(in_environment) gdi demo
+
+clean: ## Remove everything that setup, tests and the demo made
+	rm -rf .venv build install log .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

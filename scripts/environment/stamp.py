@@ -1,0 +1,71 @@
+"""Stamps: files that hold a hash of everything a finished step depended on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .layout import PACKAGE_NAME, Layout
+from .ros_source import RosSource
+
+__all__ = ["build_key", "is_current", "packages_key", "write_stamp"]
+
+# Raise it when the way of installing changes in a manner that old environments do not show.
+FORMAT = "1"
+
+# Their content is compiled or copied by the build. Python, launch and config files are links into the tree, so that
+# only their names count.
+COMPILED = ("CMakeLists.txt", "package.xml", "msg", "srv", "executables")
+LINKED = (PACKAGE_NAME, "launch", "config")
+
+
+def packages_key(layout: Layout, ros: RosSource, requirements: Iterable[Path]) -> str:
+    """Hash of what the virtual environment depends on."""
+    digest = hashlib.sha256()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    for part in (FORMAT, str(layout.root), str(ros), version, os.path.realpath(sys.executable)):
+        digest.update(part.encode() + b"\0")
+    for file in (*requirements, layout.requirements / "weights.txt"):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def build_key(layout: Layout, packages: str) -> str:
+    """Hash of what the colcon build depends on."""
+    digest = hashlib.sha256(packages.encode())
+    for name in COMPILED:
+        for file in _files(layout.root / name):
+            digest.update(str(file.relative_to(layout.root)).encode() + b"\0" + file.read_bytes())
+    for name in LINKED:
+        for file in _files(layout.root / name):
+            digest.update(str(file.relative_to(layout.root)).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def is_current(stamp: Path, key: str) -> bool:
+    """Whether the step that wrote the stamp finished with this key."""
+    try:
+        return stamp.read_text(encoding="ascii") == key
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        return False
+
+
+def write_stamp(stamp: Path, key: str) -> None:
+    """Write the stamp whole or not at all."""
+    temporary = stamp.with_name(stamp.name + ".new")
+    temporary.write_text(key, encoding="ascii")
+    os.replace(temporary, stamp)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
+        for name in sorted(names):
+            if not name.endswith((".pyc", "~", ".swp")):
+                yield Path(folder, name)
