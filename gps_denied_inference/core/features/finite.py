@@ -20,7 +20,8 @@ def require_finite(name: str, values: NDArray[Any]) -> None:
     """
     finite = np.isfinite(values)
     if not finite.all():
+        count = values.size - int(np.count_nonzero(finite))
         raise NonFiniteOutputError(
-            f"output '{name}' has {values.size - int(np.count_nonzero(finite))} of {values.size} elements that are "
+            f"output '{name}' has {count} of {values.size} elements that are "
             f"NaN or Inf; expected finite values: the frame is withheld; if it recurs, run the engine in FP32"
         )

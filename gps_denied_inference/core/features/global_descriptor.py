@@ -46,8 +46,9 @@ def global_descriptor_from_output(values: NDArray[Any], spec: ArchitectureSpec) 
     largest = float(np.abs(wide).max(initial=0.0))
     if largest == 0.0:
         raise NonFiniteOutputError(
-            f"output '{name}' is zero in all {flat.size} elements; expected a vector that can be scaled to unit "
-            f"length: the frame is withheld; check that the weights are loaded and the lens is uncovered"
+            f"output '{name}' is zero in all {flat.size} elements; expected a vector that can be scaled "
+            f"to unit length: the frame is withheld; check that the weights are loaded and the "
+            f"lens is uncovered"
         )
     wide /= largest
     return GlobalDescriptor((wide / np.linalg.norm(wide)).astype(np.float32))

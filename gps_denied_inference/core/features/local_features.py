@@ -84,8 +84,8 @@ def _rows(
     missing = [name for name in ("keypoints", "scores", "descriptors") if name not in outputs]
     if missing:
         raise InferenceError(
-            f"outputs {', '.join(missing)} are missing; the network returned {', '.join(outputs) or 'nothing'}; "
-            f"expected keypoints, scores and descriptors"
+            f"outputs {', '.join(missing)} are missing; the network returned "
+            f"{', '.join(outputs) or 'nothing'}; expected keypoints, scores and descriptors"
         )
     count = int(np.prod(outputs["scores"].shape))
     expected = {

@@ -54,9 +54,9 @@ def decode_compressed(frame: CompressedFrame, color: ColorSpace) -> NDArray[np.u
         _check_png_is_complete(data)
         return _image_from_png(data, color)
     raise UnsupportedEncodingError(
-        f"compressed image of format '{frame.format}' starts with the bytes {head.hex(' ')}, which is neither "
-        f"JPEG (ff d8 ff) nor PNG (89 50 4e 47); let the camera send one of these, or set the node parameter "
-        f"'image_transport' to 'raw'"
+        f"compressed image of format '{frame.format}' starts with the bytes {head.hex(' ')}, which is "
+        f"neither JPEG (ff d8 ff) nor PNG (89 50 4e 47); let the camera send one of these, or set the "
+        f"node parameter 'image_transport' to 'raw'"
     )
 
 
