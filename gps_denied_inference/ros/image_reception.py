@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from gps_denied_inference.core.contracts import Frame
 from gps_denied_inference.core.errors import ImageDecodeError
 from gps_denied_inference.core.health import InputReading
-from gps_denied_inference.core.imaging import is_supported_encoding
+from gps_denied_inference.core.imaging import ENCODINGS
 from gps_denied_inference.core.interface import (
     compressed_frame_from_message,
     image_frame_from_message,
@@ -90,7 +90,7 @@ class ImageReception:
         self._encoding = str(message.encoding)
         self._size = f"{message.width}x{message.height}"
         frame: Frame = image_frame_from_message(message)
-        if not is_supported_encoding(self._encoding) and self._cv_bridge.is_available():
+        if self._encoding not in ENCODINGS and self._cv_bridge.is_available():
             try:
                 frame = self._cv_bridge.convert(message)
             except ImageDecodeError as error:

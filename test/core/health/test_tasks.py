@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import pytest
+
+from gps_denied_inference.core.architectures import default_registry
+from gps_denied_inference.core.contracts import (
+    DropReason,
+    EffectiveConfiguration,
+    PrecisionMode,
+    RuntimeLabel,
+    ThermalState,
+)
+from gps_denied_inference.core.health import (
+    InputReading,
+    Level,
+    TaskStatus,
+    engine_status,
+    inference_status,
+    input_status,
+    thermal_status,
+    worst_of,
+)
+from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary, ModelIdentity
+
+_LATENCY = LatencySummary(10, 10.0, 5.0, 6.0, 7.0)
+_READING = InputReading("/ns/image", 5, 0.1, 12.0, "rgb8", "640x480", 0, "", 1)
+
+
+def _counts(published: int = 0, **dropped: int) -> FrameCounts:
+    by_reason = {reason: dropped.get(reason.value, 0) for reason in DropReason}
+    return FrameCounts(published + sum(by_reason.values()), published, by_reason, 0)
+
+
+def _model(fallback_reason: str = "", is_gated: bool = True) -> ModelIdentity:
+    configuration = EffectiveConfiguration(
+        PrecisionMode.FP16, PrecisionMode.FP16, "cuda:0", "cuda:0", "torch", fallback_reason
+    )
+    spec = default_registry().lookup("xfeat").spec
+    return ModelIdentity("primary", "xfeat", "ab" * 32, spec, RuntimeLabel.PYTORCH_FP16, configuration, is_gated)
+
+
+def test_gated_engine_as_requested_is_ok() -> None:
+    status = engine_status(_model(), "active", "")
+    assert status.level is Level.OK
+    assert status.values["space_id"] == _model().space_id
+
+
+@pytest.mark.parametrize(
+    ("model", "word"), [(_model(is_gated=False), "allow_ungated"), (_model(fallback_reason="no GPU"), "no GPU")]
+)
+def test_ungated_engine_or_fallback_is_a_warning(model: ModelIdentity, word: str) -> None:
+    status = engine_status(model, "active", "")
+    assert status.level is Level.WARN
+    assert word in status.message
+
+
+def test_failed_configure_is_an_error_with_its_reason() -> None:
+    status = engine_status(None, "unconfigured", "no such checkpoint")
+    assert (status.level, status.message) == (Level.ERROR, "no such checkpoint")
+    assert engine_status(None, "unconfigured", "").level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("recent", "level"),
+    [
+        (_counts(published=5), Level.OK),
+        (_counts(published=5, overwritten=9), Level.OK),
+        (_counts(published=5, stale=1), Level.WARN),
+        (_counts(published=5, undecodable=1), Level.WARN),
+        (_counts(undecodable=1), Level.ERROR),
+        (_counts(published=5, not_finite=1), Level.ERROR),
+        (_counts(published=5, failed=1), Level.ERROR),
+    ],
+)
+def test_recent_drops_decide_the_level(recent: FrameCounts, level: Level) -> None:
+    assert inference_status(_counts(published=100, failed=3), recent, _LATENCY, "why", 400.0).level is level
+
+
+def test_unknown_temperature_is_never_ok() -> None:
+    unknown = ThermalState(cause="nothing to read")
+    assert thermal_status(unknown, Level.OK).level is Level.WARN
+    assert thermal_status(unknown, Level.ERROR).level is Level.ERROR
+    assert "nothing to read" in thermal_status(unknown, Level.WARN).message
+
+
+def test_throttling_is_a_warning_with_its_cause() -> None:
+    hot = ThermalState(90.0, 92.0, True, 400.0, 1, True, "software slowdown", "nvml")
+    assert thermal_status(hot, Level.WARN).level is Level.WARN
+    assert "software slowdown" in thermal_status(hot, Level.WARN).message
+    assert thermal_status(replace(hot, thermal_throttle_active=False), Level.WARN).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("reading", "is_active", "level"),
+    [
+        (_READING, True, Level.OK),
+        (replace(_READING, seconds_since_last=2.1), True, Level.WARN),
+        (replace(_READING, seconds_since_last=2.1), False, Level.OK),
+        (replace(_READING, received=0, seconds_since_last=None), True, Level.WARN),
+        (replace(_READING, received=0, seconds_since_last=None), False, Level.OK),
+        (replace(_READING, received=0, qos_incompatibility="policy RELIABILITY"), False, Level.ERROR),
+    ],
+)
+def test_missing_images_are_a_warning_only_while_active(reading: InputReading, is_active: bool, level: Level) -> None:
+    assert input_status(reading, is_active, 2.0).level is level
+
+
+def test_worst_status_leads_and_ok_ones_are_silent() -> None:
+    statuses = [
+        TaskStatus("a", Level.OK, "fine"),
+        TaskStatus("b", Level.WARN, "warm"),
+        TaskStatus("c", Level.ERROR, "broken"),
+    ]
+    assert worst_of(statuses) == (Level.ERROR, "c: broken; b: warm")
+    assert worst_of(statuses[:1]) == (Level.OK, "")

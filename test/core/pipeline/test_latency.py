@@ -1,0 +1,40 @@
+import math
+
+import pytest
+
+from gps_denied_inference.core.pipeline import LatencyWindow
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def test_empty_window_says_nan() -> None:
+    summary = LatencyWindow(clock=Clock()).summary()
+    assert summary.count == 0
+    assert all(math.isnan(value) for value in (summary.rate_hz, summary.p50_ms, summary.p95_ms, summary.p99_ms))
+
+
+def test_percentiles_and_rate_of_a_known_series() -> None:
+    clock = Clock()
+    window = LatencyWindow(10.0, clock)
+    for index in range(101):
+        clock.now_ns = index * 100_000_000
+        window.add(float(index))
+    summary = window.summary()
+    assert (summary.p50_ms, summary.p95_ms, summary.p99_ms) == (50.0, 95.0, 99.0)
+    assert summary.rate_hz == pytest.approx(10.1)
+
+
+def test_old_frames_leave_the_window() -> None:
+    clock = Clock()
+    window = LatencyWindow(1.0, clock)
+    window.add(5.0)
+    clock.now_ns = 2_000_000_000
+    window.add(7.0)
+    assert window.summary().count == 1
+    assert window.summary().p50_ms == 7.0

@@ -1,0 +1,215 @@
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from gps_denied_inference.core.contracts import DropReason, Frame, GlobalDescriptor, ImageFrame, StageTimings
+from gps_denied_inference.core.errors import ImageDecodeError, InferenceError, NonFiniteOutputError
+from gps_denied_inference.core.pipeline import FrameCounts, FrameLedger, FrameWorker, PipelineResult
+
+_TIMEOUT_S = 20.0
+_TIMINGS = StageTimings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _frame(stamp_ns: int) -> ImageFrame:
+    return ImageFrame(stamp_ns, "camera", "mono8", 1, 1, 1, False, np.zeros(1, np.uint8))
+
+
+class GatedProcessor:
+    """Holds each frame until the test lets it go; raises what the test asks for."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.error: Exception | None = None
+
+    def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
+        self.entered.release()
+        assert self.gate.acquire(timeout=_TIMEOUT_S)
+        if self.error is not None:
+            raise self.error
+        return PipelineResult(frame.stamp_ns, frame.frame_id, GlobalDescriptor(np.zeros(1, np.float32)), _TIMINGS)
+
+
+class Harness:
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.processor = GatedProcessor()
+        self.ledger = FrameLedger()
+        self.published: list[int] = []
+        self.errors: list[tuple[DropReason, Exception]] = []
+        self.settled = threading.Semaphore(0)
+        self.publish_error: Exception | None = None
+        self.worker = FrameWorker(
+            self.processor,
+            self.ledger,
+            max_frame_age_ms=100.0,
+            publish=self._publish,
+            on_error=self._on_error,
+            clock=lambda: self.now_ns,
+        )
+
+    def _publish(self, result: PipelineResult) -> None:
+        if self.publish_error is not None:
+            raise self.publish_error
+        self.published.append(result.stamp_ns)
+        self.settled.release()
+
+    def _on_error(self, reason: DropReason, error: Exception) -> None:
+        self.errors.append((reason, error))
+        self.settled.release()
+
+    def wait_until(self, condition: Callable[[FrameCounts], bool]) -> FrameCounts:
+        pause = threading.Event()
+        for _ in range(2000):
+            if condition(self.ledger.counts()):
+                return self.ledger.counts()
+            pause.wait(0.01)
+        raise AssertionError(f"never reached: {self.ledger.counts()}")
+
+
+@pytest.fixture
+def harness() -> Harness:
+    return Harness()
+
+
+def test_newest_frame_wins_and_the_overwritten_are_counted(harness: Harness) -> None:
+    harness.worker.start()
+    harness.worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    for stamp in (2, 3, 4):
+        harness.worker.submit(_frame(stamp))
+    counts = harness.ledger.counts()
+    assert (counts.received, counts.dropped[DropReason.OVERWRITTEN], counts.pending) == (4, 2, 2)
+    harness.processor.gate.release(2)
+    harness.wait_until(lambda counts: counts.published == 2)
+    assert harness.published == [1, 4]
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_stale_frame_is_not_worked_on(harness: Harness) -> None:
+    harness.worker.start()
+    harness.now_ns = int(101e6)
+    harness.worker.submit(_frame(1), received_ns=0)
+    counts = harness.wait_until(lambda counts: counts.pending == 0)
+    assert counts.dropped[DropReason.STALE] == 1
+    assert not harness.processor.entered.acquire(blocking=False)
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_frame_just_within_the_age_limit_is_worked_on(harness: Harness) -> None:
+    harness.worker.start()
+    harness.now_ns = int(100e6)
+    harness.processor.gate.release()
+    harness.worker.submit(_frame(1), received_ns=0)
+    harness.wait_until(lambda counts: counts.published == 1)
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_frames_before_start_and_after_stop_are_inactive(harness: Harness) -> None:
+    harness.worker.submit(_frame(1))
+    harness.worker.start()
+    harness.worker.stop(_TIMEOUT_S)
+    harness.worker.submit(_frame(2))
+    counts = harness.ledger.counts()
+    assert (counts.received, counts.dropped[DropReason.INACTIVE], counts.pending) == (2, 2, 0)
+
+
+def test_stop_under_load_counts_the_frame_in_work_and_the_waiting_one(harness: Harness) -> None:
+    harness.worker.start()
+    harness.worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    harness.worker.submit(_frame(2))
+    stopper = threading.Thread(target=harness.worker.stop, args=(_TIMEOUT_S,))
+    stopper.start()
+    harness.wait_until(lambda counts: counts.dropped[DropReason.INACTIVE] == 1)
+    harness.processor.gate.release()
+    stopper.join(_TIMEOUT_S)
+    counts = harness.ledger.counts()
+    assert (counts.received, counts.dropped[DropReason.INACTIVE], counts.pending) == (2, 2, 0)
+    assert harness.published == []
+
+
+def test_network_that_does_not_return_fails_the_stop_and_the_next_start(harness: Harness) -> None:
+    harness.worker.start()
+    harness.worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    with pytest.raises(InferenceError, match="did not return"):
+        harness.worker.stop(0.01)
+    with pytest.raises(InferenceError, match="still inside"):
+        harness.worker.start()
+    assert harness.ledger.counts().pending == 1
+    harness.processor.gate.release()
+    harness.worker.stop(_TIMEOUT_S)
+    assert harness.ledger.counts().pending == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ImageDecodeError("bad"), DropReason.UNDECODABLE),
+        (NonFiniteOutputError("NaN"), DropReason.NOT_FINITE),
+        (InferenceError("broken"), DropReason.FAILED),
+        (ZeroDivisionError("a bug"), DropReason.FAILED),
+    ],
+)
+def test_error_drops_its_frame_with_its_reason_and_work_goes_on(
+    harness: Harness, error: Exception, reason: DropReason
+) -> None:
+    harness.worker.start()
+    harness.processor.error = error
+    harness.processor.gate.release()
+    harness.worker.submit(_frame(1))
+    harness.wait_until(lambda counts: counts.dropped[reason] == 1)
+    assert harness.settled.acquire(timeout=_TIMEOUT_S)
+    assert harness.errors == [(reason, error)]
+    harness.processor.error = None
+    harness.processor.gate.release()
+    harness.worker.submit(_frame(2))
+    harness.wait_until(lambda counts: counts.published == 1)
+    assert harness.published == [2]
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_failing_publisher_counts_the_frame_as_failed(harness: Harness) -> None:
+    harness.publish_error = RuntimeError("no middleware")
+    harness.worker.start()
+    harness.processor.gate.release()
+    harness.worker.submit(_frame(1))
+    counts = harness.wait_until(lambda counts: counts.pending == 0)
+    assert (counts.published, counts.dropped[DropReason.FAILED]) == (0, 1)
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_start_and_stop_are_idempotent_and_repeatable(harness: Harness) -> None:
+    for stamp in range(3):
+        harness.worker.start()
+        harness.worker.start()
+        harness.processor.gate.release()
+        harness.worker.submit(_frame(stamp))
+        harness.wait_until(lambda counts, done=stamp + 1: counts.published == done)
+        harness.worker.stop(_TIMEOUT_S)
+        harness.worker.stop(_TIMEOUT_S)
+    assert harness.published == [0, 1, 2]
+
+
+def test_books_balance_under_a_flood_from_many_threads() -> None:
+    harness = Harness()
+    harness.processor.gate = threading.Semaphore(10**6)
+    harness.worker.start()
+
+    def flood() -> None:
+        for stamp in range(500):
+            harness.worker.submit(_frame(stamp))
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_TIMEOUT_S)
+    harness.worker.stop(_TIMEOUT_S)
+    counts = harness.ledger.counts()
+    assert counts.received == 2000
+    assert counts.received == counts.published + counts.dropped_total
+    assert counts.published == len(harness.published) > 0
