@@ -1,0 +1,13 @@
+"""Networks by name: what each takes and gives, how it is built, where its weights come from."""
+
+from gps_denied_inference.core.architectures.default import default_registry, register_architecture
+from gps_denied_inference.core.architectures.registry import ArchitectureEntry, ArchitectureRegistry
+from gps_denied_inference.core.architectures.weights import locate_weights
+
+__all__ = [
+    "ArchitectureEntry",
+    "ArchitectureRegistry",
+    "default_registry",
+    "locate_weights",
+    "register_architecture",
+]

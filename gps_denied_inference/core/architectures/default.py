@@ -1,0 +1,35 @@
+"""The registry that everything uses unless it is handed another one."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from gps_denied_inference.core.architectures import entries
+from gps_denied_inference.core.architectures.registry import ArchitectureEntry, ArchitectureRegistry
+from gps_denied_inference.core.contracts import ArchitectureSpec
+
+if TYPE_CHECKING:
+    from gps_denied_inference.core.architectures.registry import ModuleFactory, StateDictConverter
+
+__all__ = ["default_registry", "register_architecture"]
+
+
+@cache
+def default_registry() -> ArchitectureRegistry:
+    """Return the process-wide registry: our networks, then those of installed plugins. Made on the first call."""
+    registry = ArchitectureRegistry()
+    entries.register(registry)
+    registry.load_entry_points()
+    return registry
+
+
+def register_architecture(
+    name: str,
+    factory: ModuleFactory | str,
+    *,
+    spec: ArchitectureSpec,
+    converter: StateDictConverter | str | None = None,
+) -> ArchitectureEntry:
+    """Add a network to the process-wide registry; see `ArchitectureRegistry.register`."""
+    return default_registry().register(name, factory, spec=spec, converter=converter)

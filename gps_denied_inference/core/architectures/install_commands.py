@@ -1,0 +1,24 @@
+"""Commands that bring the optional packages which networks and runtimes need: one place for their pins."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+__all__ = ["KORNIA_INSTALL", "TORCH_INSTALL", "install_command"]
+
+TORCH_INSTALL = "pip install torch==2.13.0"
+KORNIA_INSTALL = "pip install kornia==0.9.0"
+
+_COMMANDS = MappingProxyType(
+    {
+        "torch": TORCH_INSTALL,
+        "kornia": KORNIA_INSTALL,
+        "kornia_rs": KORNIA_INSTALL,
+        "safetensors": "pip install safetensors==0.8.0",
+    }
+)
+
+
+def install_command(package: str) -> str:
+    """Command that installs an import package; a guess by its own name for packages that we don't pin."""
+    return _COMMANDS.get(package, f"pip install {package}")
