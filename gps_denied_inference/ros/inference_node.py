@@ -154,7 +154,7 @@ class InferenceNode(GuardedLifecycleNode):
             names = [engine.name for engine in settings.engines]
             raise SettingsError("engines", names, "one name: this version loads one engine a node")
         self._log_bridge.install(is_debug=settings.per_frame_debug_log)
-        source, reason = create_source([name for name in settings.thermal_sources if name])
+        source, reason = create_source(settings.thermal_sources, timeline=settings.thermal_timeline)
         self.get_logger().info(f"thermal source: {reason}")
         self._thermal = ThermalStatePublisher(source, settings.thermal_poll_hz, no_source_reason=reason)
         self._thermal.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dds_segments import fast_dds_segments, remove_abandoned
 from node_harness import Client, NodeLauncher, client_in_domain
+from node_parameters import fake_parameters
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,13 +39,4 @@ def launcher(domain_id: int, tmp_path: Path) -> Iterator[NodeLauncher]:
 @pytest.fixture
 def fake_engine(tmp_path: Path) -> tuple[str, ...]:
     """Parameters of a node that runs the fake runtime, 5 ms a frame."""
-    script = tmp_path / "script.yaml"
-    script.write_text("latency_ms: 5.0\n")
-    return fake_parameters(script)
-
-
-def fake_parameters(script: Path) -> tuple[str, ...]:
-    return ("primary.runtime:=fake", f"primary.checkpoint:={script}", "allow_ungated:=true")
-
-
-REAL_ENGINE = ("allow_cpu_fallback:=true", "allow_ungated:=true")
+    return fake_parameters(tmp_path, "latency_ms: 5.0")

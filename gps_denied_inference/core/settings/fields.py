@@ -45,7 +45,9 @@ GENERAL_FIELDS: tuple[SettingField, ...] = (
         "thermal_sources",
         ("auto",),
         "Thermal sources in order of preference; auto: jtop, nvml, sysfs. An empty string: none.",
+        choices=("", "auto", "jtop", "nvml", "sysfs", "scripted"),
     ),
+    SettingField("thermal_timeline", "", "Path of the YAML timeline for the thermal source 'scripted'."),
     SettingField(
         "thermal_poll_hz",
         2.0,

@@ -54,6 +54,7 @@ class Settings:
     enabled_runtimes: frozenset[RuntimeLabel] = field(default_factory=lambda: frozenset(RuntimeLabel))
     architecture_modules: tuple[str, ...] = ()
     thermal_sources: tuple[str, ...] = ("auto",)
+    thermal_timeline: Path | None = None
     thermal_poll_hz: float = 2.0
     per_frame_debug_log: bool = False
     max_frame_age_ms: float = 400.0
@@ -94,12 +95,13 @@ def settings_from_mapping(values: Mapping[str, object]) -> Settings:
     general = {item.name: item.validated(values.get(item.name, item.default)) for item in GENERAL_FIELDS}
     return Settings(
         engines=tuple(_engine(name, values) for name in names),
-        weights_dir=Path(str(general["weights_dir"])).expanduser() if general["weights_dir"] else None,
+        weights_dir=_path(general["weights_dir"]),
         allow_cpu_fallback=bool(general["allow_cpu_fallback"]),
         allow_ungated=bool(general["allow_ungated"]),
         enabled_runtimes=frozenset(RuntimeLabel(label) for label in _strings(general["enabled_runtimes"])),
         architecture_modules=_strings(general["architecture_modules"]),
         thermal_sources=_strings(general["thermal_sources"]),
+        thermal_timeline=_path(general["thermal_timeline"]),
         thermal_poll_hz=float(str(general["thermal_poll_hz"])),
         per_frame_debug_log=bool(general["per_frame_debug_log"]),
         max_frame_age_ms=float(str(general["max_frame_age_ms"])),
@@ -116,16 +118,20 @@ def _strings(value: object) -> tuple[str, ...]:
     return tuple(item for item in value if item) if isinstance(value, tuple) else ()
 
 
+def _path(value: object) -> Path | None:
+    return Path(str(value)).expanduser() if value else None
+
+
 def _engine(name: str, values: Mapping[str, object]) -> EngineSettings:
     prefix = f"{name}."
     read = {item.name: _read(ENGINE_FIELDS, item.name, values, prefix) for item in ENGINE_FIELDS}
-    checkpoint, resize_mode, top_k = str(read["checkpoint"]), str(read["resize_mode"]), read["top_k"]
+    resize_mode, top_k = str(read["resize_mode"]), read["top_k"]
     assert isinstance(top_k, int)
     return EngineSettings(
         name=name,
         runtime=RuntimeLabel(read["runtime"]),
         model=str(read["model"]),
-        checkpoint=Path(checkpoint).expanduser() if checkpoint else None,
+        checkpoint=_path(read["checkpoint"]),
         precision=PrecisionMode(read["precision"]),
         device=str(read["device"]),
         resize_mode=None if resize_mode == "architecture" else ResizeMode(resize_mode),

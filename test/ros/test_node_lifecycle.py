@@ -1,0 +1,173 @@
+"""The life of a node, through its services and signals."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from node_harness import Client, NodeLauncher, wait_for
+
+_TRANSITIONS = ("configure", "activate", "deactivate", "cleanup")
+_POSSIBLE = {
+    "unconfigured": {"configure": "inactive"},
+    "inactive": {"activate": "active", "cleanup": "unconfigured"},
+    "active": {"deactivate": "inactive"},
+}
+
+
+def test_whole_life_through_services(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine)
+    assert client.state() == "unconfigured"
+    for transition, state in (
+        ("configure", "inactive"),
+        ("activate", "active"),
+        ("deactivate", "inactive"),
+        ("activate", "active"),
+        ("deactivate", "inactive"),
+        ("cleanup", "unconfigured"),
+        ("configure", "inactive"),
+    ):
+        assert client.change_state(transition)
+        assert client.state() == state
+    assert client.change_state_by_id(Transition.TRANSITION_INACTIVE_SHUTDOWN)
+    assert client.state() == "finalized"
+    assert node.end() == 0
+
+
+def test_impossible_transitions_are_refused_and_kill_nothing(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine)
+    for state in ("unconfigured", "inactive", "active"):
+        assert client.state() == state
+        for transition in _TRANSITIONS:
+            if transition not in _POSSIBLE[state]:
+                assert not client.change_state(transition), f"{transition} of an {state} node"
+                assert client.state() == state
+        assert not client.change_state_by_id(99)
+        if state != "active":
+            client.change_state(next(iter(_POSSIBLE[state])))
+    assert "not possible in state 'unconfigured'; possible: configure" in node.log
+    assert node.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active"])
+def test_signal_ends_the_node_with_status_0(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...], number: signal.Signals, state: str
+) -> None:
+    node = launcher.start(*fake_engine)
+    assert client.state() == "unconfigured"
+    if state != "unconfigured":
+        assert client.change_state("configure")
+    if state == "active":
+        assert client.change_state("activate")
+    node.process.send_signal(number)
+    assert node.end(number) == 0
+    assert "Traceback" not in node.log
+
+
+def test_signal_while_python_still_imports_ends_with_status_0(
+    launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine)
+    wait_for(lambda: Path(f"/proc/{node.pid}/maps").read_text().count("rclpy"), "the import of rclpy")
+    assert node.end(signal.SIGINT) == 0
+    assert "Traceback" not in node.log
+
+
+def test_hundred_lifecycle_cycles_leave_memory_and_threads_as_they_were(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine)
+
+    def cycle() -> None:
+        for transition in _TRANSITIONS:
+            assert client.change_state(transition)
+
+    for _ in range(20):
+        cycle()
+    resident_bytes = node.resident_bytes()
+    threads = len(list(Path(f"/proc/{node.pid}/task").iterdir()))
+    descriptors = len(list(Path(f"/proc/{node.pid}/fd").iterdir()))
+    for _ in range(80):
+        cycle()
+    assert len(list(Path(f"/proc/{node.pid}/task").iterdir())) <= threads
+    assert len(list(Path(f"/proc/{node.pid}/fd").iterdir())) <= descriptors
+    # One leaked copy of anything that is loaded would be 80 times as much; 4 MiB is the allocator's noise.
+    assert node.resident_bytes() - resident_bytes < 4 * 2**20
+    assert node.end() == 0
+
+
+def test_machine_without_gpu_refuses_at_configure(client: Client, launcher: NodeLauncher) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a CUDA GPU")
+    node = launcher.start("allow_ungated:=true")
+    assert not client.change_state("configure")
+    assert client.state() == "unconfigured"
+    assert "allow_cpu_fallback" in node.wait_for_log("configure failed")
+    assert node.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        (("allow_cpu_fallback:=true",), "allow_ungated:=true"),
+        (("allow_ungated:=true", "allow_cpu_fallback:=true", "primary.checkpoint:=/no/such.pt"), "/no/such.pt"),
+        (("allow_ungated:=true", "primary.model:=xfaet"), "xfeat"),
+        (("allow_ungated:=true", "primary.runtime:=tensorrt"), "tensorrt"),
+        (("allow_ungated:=true", "primary.runtime:=onnx_trt_ep"), "onnx_trt_ep"),
+        (("allow_ungated:=true", "primary.runtime:=fake"), "primary.checkpoint"),
+        (("allow_ungated:=true", "primary.device:=gpu"), "primary.device"),
+        (("allow_ungated:=true", "enabled_runtimes:=['fake']"), "pytorch_fp16"),
+        (("allow_ungated:=true", "architecture_modules:=['no_such_module']"), "no_such_module"),
+        (("allow_ungated:=true", "engines:=['a','b']", "a.model:=xfeat"), "one engine a node"),
+    ],
+)
+def test_configure_that_cannot_work_says_why_and_leaves_the_node_usable(
+    client: Client, launcher: NodeLauncher, parameters: tuple[str, ...], sentence: str
+) -> None:
+    node = launcher.start(*parameters)
+    health = client.health()
+    assert not client.change_state("configure")
+    assert client.state() == "unconfigured"
+    assert sentence in node.wait_for_log("configure failed")
+    assert "Traceback" not in node.log
+    wait_for(lambda: health and health[-1].level == 2 and sentence in health[-1].message, "the reason in engine_health")
+    assert node.end() == 0
+
+
+@pytest.mark.parametrize("executable", ["tensorrt_node", "onnx_trt_ep_node"])
+def test_executable_of_a_runtime_that_does_not_exist_yet_refuses_in_a_sentence(
+    client: Client, launcher: NodeLauncher, executable: str
+) -> None:
+    node = launcher.start("allow_ungated:=true", executable=executable)
+    assert not client.change_state("configure", f"/{executable}")
+    assert executable.removesuffix("_node") in node.wait_for_log("configure failed")
+    assert node.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("parameter", "allowed"),
+    [
+        ("primary.runtime:=caffe", "pytorch_fp16"),
+        ("thermal_poll_hz:=100.0", "0.2 to 10"),
+        ("allow_ungated:=maybe", "true or false"),
+        ("primary.top_k:=many", "0 to 65536"),
+        ("input_depth:=0", "1 to 100"),
+    ],
+)
+def test_wrong_parameter_ends_the_start_in_a_sentence(launcher: NodeLauncher, parameter: str, allowed: str) -> None:
+    node = launcher.start(parameter)
+    assert node.process.wait(60) == 1
+    assert allowed in node.log
+    assert "Traceback" not in node.log
+
+
+def test_preset_runtime_cannot_be_overridden(launcher: NodeLauncher) -> None:
+    node = launcher.start("primary.runtime:=fake", executable="pytorch_fp16_node")
+    assert node.process.wait(60) == 1
+    assert "preset" in node.log

@@ -1,0 +1,408 @@
+"""Each parameter set to another value, and its effect observed. A parameter without a check here fails."""
+
+import inspect
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from node_harness import Client, NodeLauncher, image_message, wait_for
+from node_parameters import REAL_ENGINE, fake_parameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+import gps_denied_inference.msg as messages
+from gps_denied_inference.core.interface import stamp_ns_from_message
+from gps_denied_inference.core.settings import ENGINE_FIELDS, GENERAL_FIELDS, SettingField
+from gps_denied_inference.ros.inference_node import InferenceNode
+from gps_denied_inference.ros.parameters import NODE_FIELDS
+from gps_denied_inference.ros.qos import LATCHED
+
+_PIXELS = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+_FIELDS: dict[str, SettingField] = {
+    **{item.name: item for item in (*GENERAL_FIELDS, *NODE_FIELDS)},
+    **{f"primary.{item.name}": item for item in ENGINE_FIELDS},
+}
+
+
+class Bench:
+    """A node under test and its client."""
+
+    def __init__(self, client: Client, launcher: NodeLauncher, folder: Path) -> None:
+        self.client = client
+        self.folder = folder
+        self._launcher = launcher
+
+    def start(self, *parameters: str, script: str = "latency_ms: 1.0", **options: Any) -> Any:
+        return self._launcher.start(*fake_parameters(self.folder, script), *parameters, **options)
+
+    def start_real(self, *parameters: str, **options: Any) -> Any:
+        return self._launcher.start(*parameters, **options)
+
+    def info(self) -> Any:
+        infos = self.client.model_info()
+        return wait_for(lambda: infos and infos[-1], "model_info")
+
+    def answer(self, publisher: Any, received: list[Any], stamp_ns: int = 1) -> Any:
+        count = len(received)
+        publisher.publish(image_message(_PIXELS, "rgb8", stamp_ns))
+        wait_for(lambda: len(received) > count, "an answer")
+        return received[-1]
+
+    def stamps_s(self, received: list[Any], count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        wait_for(lambda: len(received) >= count, f"{count} messages")
+        return np.diff([stamp_ns_from_message(message) / 1e9 for message in received])
+
+
+def check_engines(bench: Bench) -> None:
+    path = bench.folder / "other.yaml"
+    path.write_text("latency_ms: 1.0\n")
+    bench.start_real(
+        "engines:=['front']", "front.runtime:=fake", f"front.checkpoint:={path}", "allow_ungated:=true"
+    )
+    bench.client.bring_up()
+    assert bench.info().engine == "front"
+
+
+def check_weights_dir(bench: Bench) -> None:
+    (bench.folder / "efficientnet_lite0_grid.pt").write_bytes(b"not a checkpoint")
+    node = bench.start_real(*REAL_ENGINE, f"weights_dir:={bench.folder}")
+    assert not bench.client.change_state("configure")
+    assert str(bench.folder / "efficientnet_lite0_grid.pt") in node.log
+
+
+def check_allow_cpu_fallback(bench: Bench) -> None:
+    bench.start_real("allow_ungated:=true", "allow_cpu_fallback:=true", "primary.device:=cuda:7")
+    bench.client.bring_up()
+    info = bench.info()
+    assert (info.requested_device, info.effective_device, info.effective_precision) == ("cuda:7", "cpu", "fp32")
+    assert info.fallback_reason
+
+
+def check_allow_ungated(bench: Bench) -> None:
+    node = bench.start("allow_ungated:=false")
+    assert not bench.client.change_state("configure")
+    assert "allow_ungated" in node.log
+    assert bench.client.set_parameter("allow_ungated", True) == (True, "")
+    bench.client.bring_up()
+    assert not bench.info().is_gated
+
+
+def check_enabled_runtimes(bench: Bench) -> None:
+    node = bench.start("enabled_runtimes:=['pytorch_fp16']")
+    assert not bench.client.change_state("configure")
+    assert "enabled_runtimes" in node.log
+
+
+def check_architecture_modules(bench: Bench) -> None:
+    (bench.folder / "my_networks.py").write_text(
+        "from dataclasses import replace\n"
+        "def register(registry):\n"
+        "    spec = replace(registry.lookup('efficientnet_lite0_grid').spec, descriptor_dimension=448, paper='mine')\n"
+        "    registry.register('my_network', 'my_networks:missing', spec=spec)\n"
+    )
+    path = f"{bench.folder}:{os.environ.get('PYTHONPATH', '')}"
+    bench.start(
+        "architecture_modules:=['my_networks']", "primary.model:=my_network", environment={"PYTHONPATH": path}
+    )
+    bench.client.bring_up()
+    info = bench.info()
+    assert (info.model, info.paper) == ("my_network", "mine")
+
+
+def check_thermal_sources(bench: Bench) -> None:
+    bench.start("thermal_sources:=['nvml']")
+    assert bench.client.change_state("configure")
+    states = bench.client.collect(messages.ThermalState, "/thermal_state", LATCHED)
+    state = wait_for(lambda: states and states[-1], "thermal_state")
+    assert state.source == "nvml" if state.is_telemetry_available else "nvml" in state.cause
+    assert "sysfs" not in state.cause
+
+
+def check_thermal_timeline(bench: Bench) -> None:
+    timeline = Path(get_package_share_directory("gps_denied_inference")) / "config" / "thermal_timeline_example.yaml"
+    bench.start("thermal_sources:=['scripted']", f"thermal_timeline:={timeline}")
+    assert bench.client.change_state("configure")
+    states = bench.client.collect(messages.ThermalState, "/thermal_state", LATCHED)
+    state = wait_for(lambda: [s for s in states if s.is_telemetry_available], "a scripted reading")[-1]
+    assert state.source == "scripted"
+
+
+def check_thermal_poll_hz(bench: Bench) -> None:
+    bench.start("thermal_poll_hz:=10")
+    states = bench.client.collect(messages.ThermalState, "/thermal_state", LATCHED)
+    assert bench.client.change_state("configure")
+    assert np.median(bench.stamps_s(states, 12)) < 0.25
+
+
+def check_per_frame_debug_log(bench: Bench) -> None:
+    node = bench.start_real(*REAL_ENGINE, "per_frame_debug_log:=true")
+    received = bench.client.features()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+    for stamp in range(3):
+        bench.answer(publisher, received, stamp)
+    lines = [line for line in node.log.splitlines() if "[DEBUG]" in line and "ms" in line]
+    assert len(lines) == 3, node.log
+
+
+def check_max_frame_age_ms(bench: Bench) -> None:
+    bench.start("max_frame_age_ms:=20.0", "input_reliability:=reliable", script="latency_ms: 200.0")
+    health = bench.client.health()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+    publisher.publish(image_message(_PIXELS, "rgb8", 1))
+    time.sleep(0.05)
+    publisher.publish(image_message(_PIXELS, "rgb8", 2))
+    wait_for(lambda: health and _dropped(health[-1]) == {"stale": 1}, "a stale frame")
+
+
+def check_camera_id(bench: Bench) -> None:
+    bench.start("camera_id:=nadir")
+    received = bench.client.features()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+    assert bench.answer(publisher, received).camera_id == bench.info().camera_id == "nadir"
+    assert bench.client.set_parameter("camera_id", "belly") == (True, "")
+    assert bench.answer(publisher, received).camera_id == "belly"
+
+
+def check_image_transport(bench: Bench) -> None:
+    bench.start("image_transport:=compressed")
+    bench.client.bring_up()
+    wait_for(lambda: bench.client.node.count_subscribers("/image/compressed") == 1, "the compressed subscription")
+    assert bench.client.node.count_subscribers("/image") == 0
+
+
+def check_input_reliability(bench: Bench) -> None:
+    bench.start("input_reliability:=reliable")
+    bench.client.bring_up()
+    infos = wait_for(lambda: bench.client.node.get_subscriptions_info_by_topic("/image"), "the subscription")
+    assert infos[0].qos_profile.reliability is ReliabilityPolicy.RELIABLE
+
+
+def check_input_depth(bench: Bench) -> None:
+    assert [_received_while_executor_is_busy(bench, depth) for depth in (1, 10)] == [1, 5]
+
+
+def _received_while_executor_is_busy(bench: Bench, depth: int) -> int:
+    """Publish 5 frames while deactivate waits for the frame in work, and count those that the queue kept."""
+    script = "latency_ms: 3000.0"
+    node = bench.start(f"input_depth:={depth}", "input_reliability:=reliable", script=script)
+    health = bench.client.health()
+    bench.client.bring_up()
+    qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+    publisher = bench.client.image_publisher(node_qos=qos)
+    publisher.publish(image_message(_PIXELS, "rgb8", 0))
+    wait_for(lambda: health and health[-1].pending == 1, "the frame in work")
+    service = bench.client.node.create_client(ChangeState, "/inference_node/change_state")
+    assert service.wait_for_service(20)
+    transition = Transition(id=Transition.TRANSITION_DEACTIVATE)
+    answer = service.call_async(ChangeState.Request(transition=transition))
+    time.sleep(0.3)
+    for stamp in range(1, 6):
+        publisher.publish(image_message(_PIXELS, "rgb8", stamp))
+    wait_for(answer.done, "the deactivation")
+    assert answer.result().success
+    start = len(health)
+    wait_for(lambda: len(health) > start + 2, "later reports")
+    received = int(health[-1].received)
+    bench.client.node.destroy_publisher(publisher)
+    assert node.end() == 0
+    return received - 1
+
+
+def check_output_reliability(bench: Bench) -> None:
+    bench.start("output_reliability:=best_effort")
+    bench.client.bring_up()
+    infos = wait_for(lambda: bench.client.node.get_publishers_info_by_topic("/global_descriptor"), "the publisher")
+    assert infos[0].qos_profile.reliability is ReliabilityPolicy.BEST_EFFORT
+
+
+def check_output_depth(bench: Bench) -> None:
+    # Discovery does not carry the depth, so this looks at the publisher of a node in this process.
+    assert [_depth_of_features_publisher(bench, depth) for depth in (2, 50)] == [2, 50]
+
+
+def _depth_of_features_publisher(bench: Bench, depth: int) -> int:
+    parameters = (*fake_parameters(bench.folder, "latency_ms: 1.0"), f"output_depth:={depth}")
+    arguments = [item for parameter in parameters for item in ("-p", parameter)]
+    context = rclpy.Context()
+    rclpy.init(context=context, args=["--ros-args", *arguments])
+    node = InferenceNode("depth_node", context=context)
+    try:
+        node.trigger_configure()
+        publisher = next(p for p in node.publishers if p.topic_name == "/global_descriptor")
+        return int(publisher.qos_profile.depth)
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def check_diagnostics_rate_hz(bench: Bench) -> None:
+    bench.start("diagnostics_rate_hz:=10")
+    assert np.median(bench.stamps_s(bench.client.health(), 12)) < 0.25
+
+
+def check_input_timeout_s(bench: Bench) -> None:
+    bench.start("input_timeout_s:=3600.0")
+    diagnostics, received = bench.client.diagnostics(), bench.client.features()
+    bench.client.bring_up()
+    bench.answer(bench.client.image_publisher(), received)
+    wait_for(lambda: _input_message(diagnostics).endswith("images received"), "a content input")
+    assert bench.client.set_parameter("input_timeout_s", 0.1) == (True, "")
+    wait_for(lambda: _input_message(diagnostics).startswith("no image on /image"), "the missing image")
+
+
+def check_thermal_unknown_level(bench: Bench) -> None:
+    bench.start("thermal_sources:=['']", "thermal_unknown_level:=error")
+    health = bench.client.health()
+    wait_for(lambda: health and health[-1].level == 2 and "thermal" in health[-1].message, "an unknown state as ERROR")
+
+
+def check_deactivate_timeout_s(bench: Bench) -> None:
+    node = bench.start("deactivate_timeout_s:=0.2", script="latency_ms: 4000.0")
+    health = bench.client.health()
+    bench.client.bring_up()
+    bench.client.image_publisher().publish(image_message(_PIXELS, "rgb8", 1))
+    wait_for(lambda: health and health[-1].pending == 1, "the frame in work")
+    assert not bench.client.change_state("deactivate")
+    assert "did not return within 0.2 s" in node.log
+    assert bench.client.state() == "finalized"
+    assert node.end(signal.SIGINT) == 0
+
+
+def check_primary_runtime(bench: Bench) -> None:
+    bench.start()
+    bench.client.bring_up()
+    assert bench.info().runtime == "fake"
+
+
+def check_primary_model(bench: Bench) -> None:
+    bench.start("primary.model:=xfeat")
+    received = bench.client.collect(messages.LocalFeatures, "/local_features")
+    bench.client.bring_up()
+    assert bench.answer(bench.client.image_publisher(), received).model == "xfeat"
+
+
+def check_primary_checkpoint(bench: Bench) -> None:
+    bench.start(script="latency_ms: 1.0")
+    bench.client.bring_up()
+    first = bench.info().weights_sha256
+    assert bench.client.change_state("deactivate") and bench.client.change_state("cleanup")
+    other = bench.folder / "other.yaml"
+    other.write_text("latency_ms: 2.0\n")
+    assert bench.client.set_parameter("primary.checkpoint", str(other)) == (True, "")
+    bench.client.bring_up()
+    assert bench.info().weights_sha256 != first
+
+
+def check_primary_precision(bench: Bench) -> None:
+    bench.start_real(*REAL_ENGINE, "primary.precision:=fp32")
+    bench.client.bring_up()
+    assert bench.info().requested_precision == "fp32"
+
+
+def check_primary_device(bench: Bench) -> None:
+    bench.start_real("allow_ungated:=true", "primary.device:=cpu", "primary.precision:=fp32")
+    bench.client.bring_up()
+    info = bench.info()
+    assert (info.requested_device, info.effective_device, info.fallback_reason) == ("cpu", "cpu", "")
+
+
+def check_primary_resize_mode(bench: Bench) -> None:
+    bench.start("primary.resize_mode:=letterbox")
+    bench.client.bring_up()
+    letterboxed = bench.info()
+    assert letterboxed.resize_mode == "letterbox"
+    assert bench.client.change_state("deactivate") and bench.client.change_state("cleanup")
+    assert bench.client.set_parameter("primary.resize_mode", "crop") == (True, "")
+    bench.client.bring_up()
+    assert bench.info().resize_mode == "crop"
+    assert bench.info().space_id != letterboxed.space_id
+
+
+def check_primary_top_k(bench: Bench) -> None:
+    bench.start("primary.model:=xfeat", "primary.top_k:=5")
+    received = bench.client.collect(messages.LocalFeatures, "/local_features")
+    bench.client.bring_up()
+    assert bench.answer(bench.client.image_publisher(), received).count == 5
+
+
+_CHECKS: dict[str, Callable[[Bench], None]] = {
+    name.removeprefix("check_").replace("primary_", "primary.", 1): function
+    for name, function in list(globals().items())
+    if name.startswith("check_") and inspect.isfunction(function)
+}
+
+
+@pytest.mark.parametrize("name", _FIELDS)
+def test_parameter_has_an_effect(name: str, client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
+    _CHECKS[name](Bench(client, launcher, tmp_path))
+
+
+def test_every_parameter_is_described_with_type_and_range(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine)
+    descriptors = client.describe_parameters(list(_FIELDS))
+    for descriptor, (name, item) in zip(descriptors, _FIELDS.items(), strict=True):
+        assert descriptor.name == name
+        assert descriptor.description == item.description
+        assert descriptor.read_only == item.is_read_only
+        if item.maximum is not None:
+            ranges = list(descriptor.integer_range) + list(descriptor.floating_point_range)
+            assert (ranges[0].from_value, ranges[0].to_value) == (item.minimum, item.maximum)
+    assert node.end() == 0
+
+
+def test_wrong_value_is_refused_with_the_right_ones_and_a_static_one_until_cleanup(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine)
+    taken, reason = client.set_parameter("primary.precision", "fp8")
+    assert not taken and "'fp16'" in reason
+    assert client.change_state("configure")
+    taken, reason = client.set_parameter("primary.model", "xfeat")
+    assert not taken and "cleanup" in reason
+    assert client.change_state("cleanup")
+    assert client.set_parameter("primary.model", "xfeat") == (True, "")
+    assert node.end() == 0
+
+
+def test_shipped_parameter_file_holds_every_parameter_with_its_default_and_range() -> None:
+    path = Path(get_package_share_directory("gps_denied_inference")) / "config" / "inference.yaml"
+    text = path.read_text()
+    values = yaml.safe_load(text)["/**"]["ros__parameters"]
+    flat = {name: value for name, value in values.items() if name != "primary"}
+    flat |= {f"primary.{name}": value for name, value in values["primary"].items()}
+    assert flat.keys() == _FIELDS.keys()
+    prose = " ".join(line.strip().removeprefix("#").strip() for line in text.splitlines())
+    for name, item in _FIELDS.items():
+        default = list(item.default) or [""] if isinstance(item.default, tuple) else item.default
+        assert flat[name] == default and type(flat[name]) is type(default), name
+        assert f"{item.description} Allowed: {item.allowed}." in prose, name
+
+
+def test_node_takes_the_shipped_parameter_file(client: Client, launcher: NodeLauncher) -> None:
+    path = Path(get_package_share_directory("gps_denied_inference")) / "config" / "inference.yaml"
+    launcher.start(params_file=path)
+    assert client.state() == "unconfigured"
+
+
+def _dropped(health: Any) -> dict[str, int]:
+    return {drop.reason: drop.count for drop in health.dropped if drop.count}
+
+
+def _input_message(diagnostics: list[Any]) -> str:
+    messages_of_input = [s.message for array in diagnostics for s in array.status if s.name.endswith(": input")]
+    return messages_of_input[-1] if messages_of_input else ""
