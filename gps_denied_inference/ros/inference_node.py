@@ -65,7 +65,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def __init__(self, name: str = "inference_node", *, runtime_preset: str | None = None, **node_options: Any) -> None:
         super().__init__(name, **node_options)
-        self._parameters = NodeParameters(self, runtime_preset)
+        self._node_parameters = NodeParameters(self, runtime_preset)
         self._factory = RclpyMessageFactory()
         self._log_bridge = LogBridge(self.get_logger())
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -114,10 +114,10 @@ class InferenceNode(GuardedLifecycleNode):
 
     def deactivate(self) -> None:
         if self._worker is not None:
-            self._worker.stop(self._parameters.number("deactivate_timeout_s"))
+            self._worker.stop(self._node_parameters.number("deactivate_timeout_s"))
 
     def release(self) -> None:
-        self._parameters.is_configured = False
+        self._node_parameters.is_configured = False
         if self._reception is not None:
             self._reception.close()
             self._reception = None
@@ -148,7 +148,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._log_bridge.remove()
 
     def _configure(self) -> None:
-        parameters = self._parameters
+        parameters = self._node_parameters
         settings = parameters.settings()
         if len(settings.engines) != 1:
             names = [engine.name for engine in settings.engines]
@@ -185,7 +185,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _create_features_publisher(self) -> None:
         assert self._pipeline is not None
-        qos = features_qos(self._parameters.text("output_reliability"), self._parameters.count("output_depth"))
+        qos = features_qos(self._node_parameters.text("output_reliability"), self._node_parameters.count("output_depth"))
         if self._pipeline.model.spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR:
             publisher = self.create_lifecycle_publisher(messages.GlobalDescriptor, "global_descriptor", qos)
         else:
@@ -200,7 +200,7 @@ class InferenceNode(GuardedLifecycleNode):
                 self._factory,
                 self._pipeline.model,
                 stamp_ns=self._now_ns(),
-                camera_id=self._parameters.text("camera_id"),
+                camera_id=self._node_parameters.text("camera_id"),
             )
         )
 
@@ -212,7 +212,7 @@ class InferenceNode(GuardedLifecycleNode):
             self._factory,
             result,
             self._pipeline.model,
-            camera_id=self._parameters.text("camera_id"),
+            camera_id=self._node_parameters.text("camera_id"),
             dropped_since_last=self._ledger.take_dropped_since_last(),
             is_throttling=self._pipeline.thermal_state().thermal_throttle_active,
         )
@@ -229,12 +229,12 @@ class InferenceNode(GuardedLifecycleNode):
         previous = getattr(self, "_report_timer", None)
         if previous is not None:
             self.destroy_timer(previous)
-        period_s = 1.0 / self._parameters.number("diagnostics_rate_hz")
+        period_s = 1.0 / self._node_parameters.number("diagnostics_rate_hz")
         return self.create_timer(period_s, self._report, clock=self._steady_clock)
 
     def _report(self) -> None:
         if self._worker is not None:
-            self._worker.max_frame_age_ms = self._parameters.number("max_frame_age_ms")
+            self._worker.max_frame_age_ms = self._node_parameters.number("max_frame_age_ms")
         counts, latency = self._ledger.counts(), self._latency.summary()
         statuses = self._statuses(counts)
         self._reported = counts
@@ -260,16 +260,16 @@ class InferenceNode(GuardedLifecycleNode):
                 _difference(counts, self._reported),
                 self._latency.summary(),
                 self._last_error,
-                self._parameters.number("max_frame_age_ms"),
+                self._node_parameters.number("max_frame_age_ms"),
             ),
         ]
         if self._reception is not None:
             is_active = self._worker is not None and self._worker.is_running
-            timeout_s = self._parameters.number("input_timeout_s")
+            timeout_s = self._node_parameters.number("input_timeout_s")
             statuses.append(input_status(self._reception.reading(), is_active, timeout_s))
         else:
             statuses.append(TaskStatus("input", Level.OK, "not subscribed; configure the node"))
-        unknown_level = _LEVELS[self._parameters.text("thermal_unknown_level")]
+        unknown_level = _LEVELS[self._node_parameters.text("thermal_unknown_level")]
         statuses.append(thermal_status(self._thermal_state(), unknown_level))
         return statuses
 
