@@ -9,7 +9,6 @@ frame shrinks to 224 pixels, and INTER_AREA by up to 41.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -18,6 +17,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gps_denied_inference.core.errors import RuntimeNotAvailableError
 
 __all__ = ["RESAMPLERS", "NumpyResampler", "Resampler", "choose_resampler"]
 
@@ -89,8 +90,11 @@ RESAMPLERS: Mapping[str, Callable[[], Resampler]] = MappingProxyType(
 
 
 def choose_resampler() -> Resampler:
-    """The fastest resampler of this machine: torch's where torch is installed, otherwise numpy's.
+    """The fastest resampler of this machine: torch's where torch can be imported, otherwise numpy's.
 
     They agree within one grey level, so the choice does not change a descriptor's space.
     """
-    return RESAMPLERS["torch" if importlib.util.find_spec("torch") is not None else "numpy"]()
+    try:
+        return RESAMPLERS["torch"]()
+    except RuntimeNotAvailableError:
+        return RESAMPLERS["numpy"]()
