@@ -18,7 +18,7 @@ _NETWORKS = "gps_denied_inference.core.architectures.networks"
 
 EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
     inputs=(TensorSpec("image", (1, 3, 224, 224)),),
-    # Mean and deviation of the published Lite checkpoints (tensorflow/tpu, efficientnet/lite: MEAN_RGB 127, STDDEV_RGB 128).
+    # MEAN_RGB and STDDEV_RGB of tensorflow/tpu, models/official/efficientnet/lite.
     preprocess=PreprocessSpec(
         height=224, width=224, color=ColorSpace.RGB, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
     ),

@@ -1,4 +1,4 @@
-"""Names of networks, and what is needed to build and feed each. Works without torch: factories resolve when first built."""
+"""Networks by name. Torch-free: a factory is resolved when its network is first built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from gps_denied_inference.core.errors import (
 if TYPE_CHECKING:
     import torch
 
-    Module = torch.nn.Module
     StateDict = Mapping[str, torch.Tensor]
     ModuleFactory = Callable[[], torch.nn.Module]
     StateDictConverter = Callable[[StateDict], dict[str, torch.Tensor]]
@@ -54,7 +53,7 @@ class ArchitectureEntry:
     spec: ArchitectureSpec
     converter: StateDictConverter | str | None = None
 
-    def build(self) -> Module:
+    def build(self) -> torch.nn.Module:
         """Make the network, with untrained weights.
 
         Raises:
@@ -63,11 +62,12 @@ class ArchitectureEntry:
         """
         factory = self._resolve(self.factory)
         try:
-            return factory()
+            module: torch.nn.Module = factory()
         except GpsDeniedInferenceError:
             raise
         except ImportError as error:
             raise self._missing_package(error) from error
+        return module
 
     def convert(self, state_dict: StateDict) -> dict[str, torch.Tensor]:
         """Bring a checkpoint's keys to those of the network; nothing is added, and only declared parts are dropped.
@@ -97,8 +97,8 @@ class ArchitectureEntry:
     def _missing_package(self, error: ImportError) -> RuntimeNotAvailableError:
         package = (error.name or "unknown").split(".")[0]
         return RuntimeNotAvailableError(
-            f"architecture '{self.name}' needs the Python package '{package}', which cannot be imported here ({error}); "
-            f"install it with: {install_command(package)}"
+            f"architecture '{self.name}' needs the Python package '{package}', which cannot be imported here "
+            f"({error}); install it with: {install_command(package)}"
         )
 
 
@@ -120,7 +120,10 @@ class ArchitectureRegistry:
         """Add a network; the same registration again changes nothing.
 
         Args:
-            name, factory, spec, converter: see `ArchitectureEntry`.
+            name: lower-case letters, digits and underscores.
+            factory: makes the network, or its place as `module:attribute`.
+            spec: what is known of the network.
+            converter: brings a checkpoint's keys to the network's; or its place; or None.
 
         Raises:
             RegistryError: the name or the factory's place is malformed.

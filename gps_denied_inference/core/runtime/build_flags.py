@@ -43,9 +43,7 @@ class BuildFlags:
         return label in self.built or label not in BUILD_FLAG_NAMES
 
     @classmethod
-    def load(
-        cls, environment: Mapping[str, str] | None = None, installed_flags: Path = _INSTALLED_FLAGS
-    ) -> BuildFlags:
+    def load(cls, environment: Mapping[str, str] | None = None, installed_flags: Path = _INSTALLED_FLAGS) -> BuildFlags:
         """Read each flag from the environment, else from what the build wrote, else take it as on.
 
         Args:

@@ -35,7 +35,13 @@ from gps_denied_inference.core.errors import (
 )
 from gps_denied_inference.core.runtime.engine_file import entry_for, model_name_of, read_checked, read_source
 from gps_denied_inference.core.runtime.fake_outputs import outputs_from_inputs
-from gps_denied_inference.core.runtime.fake_script import FakeScript, Fault, FaultKind, LoadFault, parse_script
+from gps_denied_inference.core.runtime.fake_script import (
+    FakeScript,
+    Fault,
+    FaultKind,
+    LoadFault,
+    parse_script,
+)
 from gps_denied_inference.core.runtime.handles import HandleTable
 from gps_denied_inference.core.runtime.input_validation import validate_inputs
 from gps_denied_inference.core.runtime.thermal_source import read_thermal_state
@@ -78,7 +84,7 @@ class FakeRuntime:
         self,
         *,
         device: str = "cpu",
-        allow_cpu_fallback: bool = False,
+        allow_cpu_fallback: bool = False,  # noqa: ARG002 - runtimes take the same keywords
         per_frame_debug_log: bool = False,
         thermal_publisher: ThermalPublisher | None = None,
         architecture_registry: ArchitectureRegistry | None = None,

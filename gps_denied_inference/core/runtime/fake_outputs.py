@@ -20,9 +20,7 @@ _THUMBNAIL = 16
 _CELL = 8
 
 
-def outputs_from_inputs(
-    spec: ArchitectureSpec, inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[np.float32]]:
+def outputs_from_inputs(spec: ArchitectureSpec, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """Compute the outputs that `spec` names from its first input, (1, C, H, W)."""
     gray = inputs[spec.inputs[0].name][0].mean(axis=0, dtype=np.float64)
     if spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR:
@@ -44,8 +42,8 @@ def _detect(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """The brightest pixel of each 8×8 cell, ranked by the cell's contrast; rows left over are zero."""
     height, width = gray.shape[0] // _CELL * _CELL, gray.shape[1] // _CELL * _CELL
-    cells = gray[:height, :width].reshape(height // _CELL, _CELL, width // _CELL, _CELL)
-    cells = cells.transpose(0, 2, 1, 3).reshape(-1, _CELL * _CELL)
+    blocks = gray[:height, :width].reshape(height // _CELL, _CELL, width // _CELL, _CELL)
+    cells = blocks.transpose(0, 2, 1, 3).reshape(-1, _CELL * _CELL)
     contrast = cells.max(axis=1) - cells.min(axis=1)
     order = np.argsort(-contrast, kind="stable")[: spec.max_keypoints]
     brightest = cells[order].argmax(axis=1)
@@ -57,7 +55,8 @@ def _detect(
     scores = np.zeros((1, spec.max_keypoints), np.float32)
     descriptors = np.zeros((1, spec.max_keypoints, spec.descriptor_dimension), np.float32)
     keypoints[0, :count] = np.stack((x, y), axis=1)
-    scores[0, :count] = 0.5 + 0.5 * contrast[order] / (1.0 + contrast[order])  # above 0 even for a blank image
+    # Above 0 even for a blank image: 0 would mark padding.
+    scores[0, :count] = 0.5 + 0.5 * contrast[order] / (1.0 + contrast[order])
     descriptors[0, :count] = _describe(cells[order], spec.descriptor_dimension)
     return keypoints, scores, descriptors
 

@@ -1,14 +1,18 @@
 """Scripts of the fake runtime: the YAML file that stands for its engine.
 
-    model_name: efficientnet_lite0_grid   # optional; the entry's extras go first
-    latency_ms: [20, 20, 35]              # a number, or a list that is gone through again and again
-    jitter_ms: 2                          # uniform on top, seeded
-    seed: 0
-    load_latency_ms: 100
-    load_fault: none                      # none, out_of_memory, deserialize_error
-    faults:
-      - {frame: 3, kind: nan}             # once, at this frame (counted from 0)
-      - {every: 10, kind: hang, hang_ms: 500}   # at the frames 9, 19, 29, ...
+Every field is optional. For example:
+
+```yaml
+model_name: efficientnet_lite0_grid   # the entry's extras go first
+latency_ms: [20, 20, 35]              # a number, or a list that is gone through again and again
+jitter_ms: 2                          # uniform on top, seeded
+seed: 0
+load_latency_ms: 100
+load_fault: none                      # none, out_of_memory, deserialize_error
+faults:
+  - {frame: 3, kind: nan}                   # once, at this frame (counted from 0)
+  - {every: 10, kind: hang, hang_ms: 500}   # at the frames 9, 19, 29, ...
+```
 """
 
 from __future__ import annotations

@@ -99,9 +99,7 @@ class PytorchFp16Runtime:
                 "the engine again with fp16 or fp32"
             )
         architecture = self._architecture(model_name)
-        configuration = choose_placement(
-            self._device, entry.precision, allow_cpu_fallback=self._allow_cpu_fallback
-        )
+        configuration = choose_placement(self._device, entry.precision, allow_cpu_fallback=self._allow_cpu_fallback)
         state_dict = self._state_dict(entry)
         with backend_errors(f"loading '{model_name}' on {configuration.effective_device}", EngineDeserializeError):
             network = TorchNetwork(architecture, state_dict, configuration)

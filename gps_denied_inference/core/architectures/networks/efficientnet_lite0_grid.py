@@ -48,11 +48,9 @@ class SameConv2d(nn.Conv2d):
         after = kernel - stride - before
         self._border = (before, after, before, after) if stride > 1 else None
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gives it
         """(N, Cin, H, W) to (N, Cout, H / stride, W / stride)."""
-        if self._border is not None:
-            input = functional.pad(input, self._border)
-        return super().forward(input)
+        return super().forward(input if self._border is None else functional.pad(input, self._border))
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
