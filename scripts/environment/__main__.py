@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .cmake_paths import mend_cmake_paths
-from .failure import SetupFailure
+from .failure import SetupError
 from .generated_messages import check_generated_messages
 from .interpreter import use_fitting_interpreter
 from .layout import Layout
@@ -31,7 +31,7 @@ def main() -> int:
     layout = Layout(root=Path(__file__).resolve().parents[2])
     try:
         _set_up(layout)
-    except SetupFailure as failure:
+    except SetupError as failure:
         return _say(str(failure))
     except KeyboardInterrupt:
         return _say("Interrupted: run 'make setup' again, it goes on from the last finished step.", status=130)

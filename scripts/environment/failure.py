@@ -1,7 +1,7 @@
 """The one error of the set-up."""
 
-__all__ = ["SetupFailure"]
+__all__ = ["SetupError"]
 
 
-class SetupFailure(Exception):
+class SetupError(Exception):
     """A set-up step cannot go on; the message is one sentence that says what to do."""

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from .failure import SetupFailure
+from .failure import SetupError
 from .layout import PACKAGE_NAME, Layout
 from .ros_source import RosSource
 from .workspace import build_environment
@@ -24,7 +24,7 @@ def check_generated_messages(layout: Layout, ros: RosSource) -> None:
     """Import every interface of the build, with its compiled type support, in a child process.
 
     Raises:
-        SetupFailure: Names the interfaces that cannot be imported.
+        SetupError: Names the interfaces that cannot be imported.
     """
     prefix = layout.install / PACKAGE_NAME
     environment = build_environment(layout, ros)
@@ -45,14 +45,12 @@ def check_generated_messages(layout: Layout, ros: RosSource) -> None:
         "        print(name, repr(error))\n"
     )
     arguments = [layout.python, "-B", "-c", code, *names]
-    answer = subprocess.run(
-        arguments, env=environment, cwd=layout.install, capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run(arguments, env=environment, cwd=layout.install, capture_output=True, text=True, check=False)
     log = layout.logs / "messages.txt"
     log.write_text(answer.stdout + answer.stderr, encoding="utf-8")
     if answer.returncode != 0 or answer.stdout.strip():
         missing = ", ".join(line.split()[0] for line in answer.stdout.splitlines()) or "all"
-        raise SetupFailure(
+        raise SetupError(
             f"The build made no usable Python code for these interfaces: {missing}; read {log} and "
             f"{layout.logs / 'build.txt'}, then run 'make clean' and 'make setup'."
         )

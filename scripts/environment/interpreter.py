@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from .failure import SetupFailure
+from .failure import SetupError
 from .ros_source import RosSource
 
 __all__ = ["use_fitting_interpreter"]
@@ -17,7 +17,7 @@ def use_fitting_interpreter(ros: RosSource) -> None:
     """Start again in the sourced ROS's Python, or outside an active virtual environment, where that is another one.
 
     Raises:
-        SetupFailure: The Python that the sourced rclpy was built for is not installed, or ``PYTHON=`` named another.
+        SetupError: The Python that the sourced rclpy was built for is not installed, or ``PYTHON=`` named another.
     """
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     wanted = ros.python_version or running
@@ -27,13 +27,13 @@ def use_fitting_interpreter(ros: RosSource) -> None:
             _start_again(base)
         return
     if os.environ.get("PYTHON"):
-        raise SetupFailure(
+        raise SetupError(
             f"PYTHON={os.environ['PYTHON']} is Python {running} but the sourced ROS is built for Python {wanted}: "
             f"leave PYTHON out, or name a Python {wanted}."
         )
     program = shutil.which(f"python{wanted}")
     if program is None or not _has_version(program, wanted):
-        raise SetupFailure(
+        raise SetupError(
             f"The sourced ROS is built for Python {wanted}, which is not installed: install python{wanted} with its "
             f"-dev and -venv packages, or open a shell without ROS to use wheels."
         )

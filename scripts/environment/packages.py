@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from .command import run_logged
-from .failure import SetupFailure
+from .failure import SetupError
 from .layout import Layout
 from .ros_source import RosSource
 
@@ -54,7 +54,7 @@ def install_packages(layout: Layout, ros: RosSource, *, has_colcon: bool) -> Non
     """Install everything into the virtual environment.
 
     Raises:
-        SetupFailure: pip failed; the sentence names the likely cause and pip's log.
+        SetupError: pip failed; the sentence names the likely cause and pip's log.
     """
     files = requirement_files(layout, ros, has_colcon=has_colcon)
     if ros.is_sourced:
@@ -99,19 +99,19 @@ def _pip(layout: Layout, arguments: list[str], *, log: str) -> None:
     if status == 0:
         return
     if "No space left on device" in output:
-        raise SetupFailure(
+        raise SetupError(
             f"The disk is full while packages are installed (the tree's or the temporary folder's): "
             f"make room, or set TMPDIR to a larger folder, and run again (pip's words are in {log_file})."
         )
     if any(sign in output for sign in NETWORK_SIGNS):
-        raise SetupFailure(
+        raise SetupError(
             f"pip cannot reach the package index: check the network, or pip's index and proxy settings, "
             f"and run again (pip's words are in {log_file})."
         )
     missing = re.search(r"No matching distribution found for (\S+)", output)
     if missing:
-        raise SetupFailure(
+        raise SetupError(
             f"pip finds no {missing.group(1)} for this Python in the package index that it is configured for: check "
             f"'pip config list' and the network, and run again (pip's words are in {log_file})."
         )
-    raise SetupFailure(f"pip could not install the packages: read {log_file}, mend what it names and run again.")
+    raise SetupError(f"pip could not install the packages: read {log_file}, mend what it names and run again.")

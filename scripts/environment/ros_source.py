@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .failure import SetupFailure
+from .failure import SetupError
 
 __all__ = ["SUPPORTED_DISTRO", "RosSource", "find_ros_source"]
 
@@ -43,7 +43,7 @@ def find_ros_source(environment: Mapping[str, str], own_prefixes: tuple[Path, ..
         own_prefixes: Prefixes of this tree's own set-up, which a shell after ``. ./env.sh`` names too.
 
     Raises:
-        SetupFailure: ROS is sourced, but another distribution or an incomplete one.
+        SetupError: ROS is sourced, but another distribution or an incomplete one.
     """
     own = {os.path.realpath(path) for path in own_prefixes}
     prefixes = [
@@ -57,7 +57,7 @@ def find_ros_source(environment: Mapping[str, str], own_prefixes: tuple[Path, ..
     if not distro:
         return RosSource()
     if distro != SUPPORTED_DISTRO:
-        raise SetupFailure(
+        raise SetupError(
             f"ROS 2 {distro} is sourced but this package is for ROS 2 {SUPPORTED_DISTRO.capitalize()}: "
             f"source /opt/ros/{SUPPORTED_DISTRO}/setup.sh instead, or open a shell without ROS to use wheels."
         )
@@ -65,7 +65,7 @@ def find_ros_source(environment: Mapping[str, str], own_prefixes: tuple[Path, ..
         version = rclpy_python_version(prefix)
         if version is not None:
             return RosSource(prefix=prefix.resolve(), python_version=version)
-    raise SetupFailure(
+    raise SetupError(
         f"ROS 2 {distro} is sourced but none of its prefixes in AMENT_PREFIX_PATH holds rclpy: "
         f"install ros-{distro}-rclpy, or open a shell without ROS to use wheels."
     )

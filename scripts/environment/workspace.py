@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from .command import run_logged
-from .failure import SetupFailure
+from .failure import SetupError
 from .layout import PACKAGE_NAME, Layout
 from .ros_source import RosSource
 
@@ -41,7 +41,7 @@ def build_workspace(layout: Layout, ros: RosSource, *, has_colcon: bool) -> None
     """Run ``colcon build --symlink-install``.
 
     Raises:
-        SetupFailure: The build failed; the sentence names the likely cause and the log.
+        SetupError: The build failed; the sentence names the likely cause and the log.
     """
     environment = build_environment(layout, ros)
     colcon = "colcon" if ros.is_sourced and has_colcon else str(layout.venv / "bin" / "colcon")
@@ -59,15 +59,15 @@ def build_workspace(layout: Layout, ros: RosSource, *, has_colcon: bool) -> None
         _remove_dangling_links(layout.install)
         return
     if "No space left on device" in output:
-        raise SetupFailure(f"The disk that holds {layout.root} filled up during the build: make room and run again.")
+        raise SetupError(f"The disk that holds {layout.root} filled up during the build: make room and run again.")
     if "Python.h: No such file" in output or "Could NOT find Python3" in output:
-        raise SetupFailure(
+        raise SetupError(
             f"The C headers of Python are missing: install them with 'sudo apt install python3-dev' and run again "
             f"(the build's words are in {log})."
         )
     if "Killed signal terminated program cc1plus" in output:
-        raise SetupFailure(f"The compiler ran out of memory: close other programs and run again (see {log}).")
-    raise SetupFailure(f"The build failed: read {log}, mend what it names and run again.")
+        raise SetupError(f"The compiler ran out of memory: close other programs and run again (see {log}).")
+    raise SetupError(f"The build failed: read {log}, mend what it names and run again.")
 
 
 def remove_build(layout: Layout) -> None:
