@@ -10,7 +10,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -131,7 +131,8 @@ class NodeParameters:
         self._fields[name] = (item, prefix)
         try:
             parameter = self._node.declare_parameter(name, value, _descriptor(item, is_fixed))
-        except InvalidParameterTypeException as error:
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            # Its text holds the value that came.
             raise SettingsError(name, str(error), item.allowed) from error
         if is_fixed and parameter.value != default:
             raise SettingsError(name, parameter.value, f"{default!r} (this executable has its runtime preset)")
