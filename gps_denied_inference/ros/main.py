@@ -65,6 +65,10 @@ def _run(name: str, runtime_preset: str | None, args: list[str] | None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     finally:
+        # Python's end, which takes a second with torch, gives other handlers back to the default, and Ctrl-C comes
+        # twice, from the terminal and from `ros2 launch`: the second would end the node with status -2.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
             node.close()
             if executor is not None:
