@@ -53,6 +53,8 @@ _gdi_activate() {
     COLCON_CURRENT_PREFIX="$_gdi_root/install"
     . "$_gdi_root/install/local_setup.sh"
     unset COLCON_CURRENT_PREFIX
+    # An empty entry, which a hook leaves behind, would mean the current folder.
+    LD_LIBRARY_PATH=${LD_LIBRARY_PATH%:}
 }
 
 if [ -n "${ZSH_VERSION:-}" ]; then

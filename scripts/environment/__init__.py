@@ -1,1 +1,1 @@
-"""Sets up the development environment of this tree; standard library only, because it runs before anything is installed."""
+"""Sets up the development environment; standard library only, for it runs before anything is installed."""

@@ -21,7 +21,7 @@ from .packages import install_packages, requirement_files
 from .prerequisites import check_build_tools, check_prerequisites
 from .ros_source import RosSource, find_ros_source
 from .shell_file import write_shell_file
-from .stamp import build_key, is_current, packages_key, write_stamp
+from .stamp import build_key, changed_parts, is_current, packages_key, write_stamp
 from .virtual_environment import make_virtual_environment
 from .workspace import build_workspace, remove_build
 
@@ -64,6 +64,9 @@ def _set_up(layout: Layout) -> None:
         check_prerequisites(layout.root, ros, is_installed=has_packages)
         check_build_tools(ros)
         if not has_packages:
+            changed = changed_parts(layout.packages_stamp, packages)
+            if changed:
+                print(f"setup: changed since the last time: {', '.join(changed)}", flush=True)
             _install(layout, ros, packages, has_colcon=has_colcon)
         if not is_current(layout.build_stamp, build):
             _build(layout, ros, build, has_colcon=has_colcon)

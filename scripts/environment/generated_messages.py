@@ -44,7 +44,7 @@ def check_generated_messages(layout: Layout, ros: RosSource) -> None:
         "    except Exception as error:\n"
         "        print(name, repr(error))\n"
     )
-    arguments = [layout.python, "-B", "-c", code, *names]
+    arguments = [str(layout.python), "-B", "-c", code, *names]
     answer = subprocess.run(arguments, env=environment, cwd=layout.install, capture_output=True, text=True, check=False)
     log = layout.logs / "messages.txt"
     log.write_text(answer.stdout + answer.stderr, encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 from .layout import PACKAGE_NAME, Layout
 from .ros_source import RosSource
 
-__all__ = ["build_key", "is_current", "packages_key", "write_stamp"]
+__all__ = ["build_key", "changed_parts", "is_current", "packages_key", "write_stamp"]
 
 # Raise it when the way of installing changes in a manner that old environments do not show.
 FORMAT = "1"
@@ -23,14 +23,27 @@ LINKED = (PACKAGE_NAME, "launch", "config")
 
 
 def packages_key(layout: Layout, ros: RosSource, requirements: Iterable[Path]) -> str:
-    """Hash of what the virtual environment depends on."""
-    digest = hashlib.sha256()
+    """What the virtual environment depends on, a line each, so that a difference can be named."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    for part in (FORMAT, str(layout.root), str(ros), version, os.path.realpath(sys.executable)):
-        digest.update(part.encode() + b"\0")
+    lines = [
+        f"set-up format: {FORMAT}",
+        f"folder: {layout.root}",
+        f"ROS: {ros}",
+        f"Python: {version} {os.path.realpath(sys.executable)}",
+    ]
     for file in (*requirements, layout.requirements / "weights.txt"):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+        lines.append(f"{file.name}: {hashlib.sha256(file.read_bytes()).hexdigest()}")
+    return "\n".join(lines) + "\n"
+
+
+def changed_parts(stamp: Path, key: str) -> tuple[str, ...]:
+    """Names of the lines that differ from those of the last finished set-up; none where there was none."""
+    try:
+        before = set(stamp.read_text(encoding="utf-8").splitlines())
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    difference = before.symmetric_difference(key.splitlines())
+    return tuple(sorted({line.partition(":")[0] for line in difference}))
 
 
 def build_key(layout: Layout, packages: str) -> str:
@@ -48,7 +61,7 @@ def build_key(layout: Layout, packages: str) -> str:
 def is_current(stamp: Path, key: str) -> bool:
     """Whether the step that wrote the stamp finished with this key."""
     try:
-        return stamp.read_text(encoding="ascii") == key
+        return stamp.read_text(encoding="utf-8") == key
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
         return False
 
@@ -56,7 +69,7 @@ def is_current(stamp: Path, key: str) -> bool:
 def write_stamp(stamp: Path, key: str) -> None:
     """Write the stamp whole or not at all."""
     temporary = stamp.with_name(stamp.name + ".new")
-    temporary.write_text(key, encoding="ascii")
+    temporary.write_text(key, encoding="utf-8")
     os.replace(temporary, stamp)
 
 
