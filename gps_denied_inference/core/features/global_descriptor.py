@@ -40,15 +40,13 @@ def global_descriptor_from_output(values: NDArray[Any], spec: ArchitectureSpec) 
     require_finite(name, flat)
     if not spec.is_l2_normalized:
         return GlobalDescriptor(flat.astype(np.float32))
-    # In float64, and scaled by the largest element, so that neither FP16's nor float32's range can overflow
-    # the sum.
+    # In float64, where the squares of no float32 value overflow or vanish.
     wide = flat.astype(np.float64)
-    largest = float(np.abs(wide).max(initial=0.0))
-    if largest == 0.0:
+    length = float(np.linalg.norm(wide))
+    if length == 0.0:
         raise NonFiniteOutputError(
             f"output '{name}' is zero in all {flat.size} elements; expected a vector that can be scaled "
             f"to unit length: the frame is withheld; check that the weights are loaded and the "
             f"lens is uncovered"
         )
-    wide /= largest
-    return GlobalDescriptor((wide / np.linalg.norm(wide)).astype(np.float32))
+    return GlobalDescriptor((wide / length).astype(np.float32))

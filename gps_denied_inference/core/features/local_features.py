@@ -62,9 +62,7 @@ def local_features_from_outputs(
     require_finite("keypoints", keypoints[kept])
     require_finite("descriptors", descriptors[kept])
     points_px = transform.original_from_network(keypoints[kept])
-    is_inside = (points_px >= -0.5).all(axis=1) & (points_px <= (image_width - 0.5, image_height - 0.5)).all(
-        axis=1
-    )
+    is_inside = (points_px >= -0.5).all(axis=1) & (points_px <= (image_width - 0.5, image_height - 0.5)).all(axis=1)
     kept, points_px = kept[is_inside], points_px[is_inside]
     order = np.argsort(-scores[kept].astype(np.float64), kind="stable")[:top_k]
     kept = kept[order]

@@ -54,9 +54,7 @@ def decode(frame: Frame, color: ColorSpace) -> NDArray[np.uint8]:
 def _check_layout(frame: ImageFrame, encoding: Encoding) -> None:
     what = f"{frame.width}x{frame.height} image of encoding '{frame.encoding}'"
     if frame.height <= 0 or frame.width <= 0:
-        raise ImageDecodeError(
-            f"{what} is empty; width and height must be at least 1: check the camera driver"
-        )
+        raise ImageDecodeError(f"{what} is empty; width and height must be at least 1: check the camera driver")
     if not encoding.fits(frame.height, frame.width):
         raise ImageDecodeError(f"{what} cannot exist: this encoding needs {encoding.chroma.value}")
     row_bytes = frame.width * encoding.samples_per_pixel * encoding.sample_bytes

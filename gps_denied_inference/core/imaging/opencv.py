@@ -44,8 +44,10 @@ def eight_bit_from_sixteen(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def decode_jpeg(data: NDArray[np.uint8], *, gray: bool) -> NDArray[np.uint8]:
-    """Decode to (H, W, 3) BGR or (H, W) luma. EXIF orientation is ignored: pixel coordinates belong to the
-    sensor."""
+    """Decode to (H, W, 3) BGR or (H, W) luma.
+
+    EXIF orientation is ignored: pixel coordinates belong to the sensor.
+    """
     cv2 = _opencv()
     kind = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
     image: NDArray[np.uint8] = _imdecode(cv2, data, kind | cv2.IMREAD_IGNORE_ORIENTATION, "JPEG")
@@ -53,8 +55,10 @@ def decode_jpeg(data: NDArray[np.uint8], *, gray: bool) -> NDArray[np.uint8]:
 
 
 def decode_png(data: NDArray[np.uint8]) -> NDArray[Any]:
-    """Decode to (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, uint8 or uint16, as stored. EXIF orientation is
-    ignored."""
+    """Decode to (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, uint8 or uint16, as stored.
+
+    libpng refuses truncated files and wrong checksums. EXIF orientation is ignored.
+    """
     cv2 = _opencv()
     return _imdecode(cv2, data, cv2.IMREAD_UNCHANGED, "PNG")
 

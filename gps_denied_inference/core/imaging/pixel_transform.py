@@ -47,8 +47,9 @@ class PixelTransform:
 
 @dataclass(frozen=True, slots=True)
 class ResizeGeometry:
-    """Which rectangle of the image is resampled, and which rectangle of the network's input it fills. Whole
-    pixels.
+    """Which rectangle of the image is resampled, and which rectangle of the network's input it fills.
+
+    Both in whole pixels.
 
     Attributes:
         source_top, source_left, source_height, source_width: in the original image.

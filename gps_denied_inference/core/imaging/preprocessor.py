@@ -61,12 +61,7 @@ class Preprocessor:
             InferenceError: another dtype, number of dimensions or of channels, or an empty image.
         """
         channels = self._spec.color.channels
-        if (
-            image_hwc.dtype != np.uint8
-            or image_hwc.ndim != 3
-            or image_hwc.shape[2] != channels
-            or not image_hwc.size
-        ):
+        if image_hwc.dtype != np.uint8 or image_hwc.ndim != 3 or image_hwc.shape[2] != channels or not image_hwc.size:
             raise InferenceError(
                 f"the preprocessor got an image of shape {image_hwc.shape}, {image_hwc.dtype}; expected "
                 f"(height, width, {channels}), uint8, not empty: decode it with color={self._spec.color.name}"
@@ -111,9 +106,7 @@ def _check(spec: PreprocessSpec) -> None:
             raise SettingsError(f"preprocess.{field}", size, "at least 1 pixel")
     for field, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) != channels or not np.isfinite(values).all():
-            raise SettingsError(
-                f"preprocess.{field}", values, f"{channels} finite values, one per channel, in 0..255"
-            )
+            raise SettingsError(f"preprocess.{field}", values, f"{channels} finite values, one per channel, in 0..255")
     if min(spec.std) <= 0:
         raise SettingsError("preprocess.std", spec.std, "values above 0, in units of 0..255")
     if not 0 <= spec.pad_value <= 255:

@@ -1,5 +1,4 @@
-"""Antialiased bilinear resampling of 8-bit images: the protocol, the choice, and the one that needs only
-numpy.
+"""Antialiased bilinear resampling of 8-bit images: the protocol, the choice, and the one that needs only numpy.
 
 The filter is the triangle of bilinear interpolation, widened by the reduction factor and normalised at the
 borders, with pixel centres at half-integers: what Pillow's BILINEAR and torch's `interpolate(antialias=True)`
@@ -59,9 +58,7 @@ def _resize_rows(image: NDArray[np.uint8] | NDArray[np.float32], target_size: in
     """Resample the first axis of (N, M)."""
     result = np.empty((target_size, image.shape[1]), np.float32)
     for row, (first, weights) in enumerate(_taps(image.shape[0], target_size)):
-        np.matmul(
-            weights, image[first : first + weights.size].astype(np.float32, copy=False), out=result[row]
-        )
+        np.matmul(weights, image[first : first + weights.size].astype(np.float32, copy=False), out=result[row])
     return result
 
 

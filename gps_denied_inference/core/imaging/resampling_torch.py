@@ -21,9 +21,7 @@ class _WritableView:
     def __init__(self, array: NDArray[np.uint8]) -> None:
         address, _ = array.__array_interface__["data"]
         self.array = array
-        self.__array_interface__: dict[str, Any] = dict(array.__array_interface__) | {
-            "data": (address, False)
-        }
+        self.__array_interface__: dict[str, Any] = dict(array.__array_interface__) | {"data": (address, False)}
 
 
 class TorchResampler:

@@ -82,9 +82,7 @@ def test_a_zero_vector_cannot_get_unit_length() -> None:
 
 
 def test_a_zero_vector_passes_where_no_length_is_declared() -> None:
-    descriptor = global_descriptor_from_output(
-        np.zeros((1, 3), np.float32), spec_of(3, is_l2_normalized=False)
-    )
+    descriptor = global_descriptor_from_output(np.zeros((1, 3), np.float32), spec_of(3, is_l2_normalized=False))
     np.testing.assert_array_equal(descriptor.values, np.zeros(3))
 
 

@@ -40,9 +40,7 @@ def spec_of(*, is_l2_normalized: bool = False) -> ArchitectureSpec:
     )
 
 
-def outputs_of(
-    scores: list[float], keypoints: list[tuple[float, float]] | None = None
-) -> dict[str, NDArray[Any]]:
+def outputs_of(scores: list[float], keypoints: list[tuple[float, float]] | None = None) -> dict[str, NDArray[Any]]:
     """Row i stands at (i, 2 i) and its descriptor holds i + 1 everywhere."""
     count = len(scores)
     rows = np.arange(count, dtype=np.float32)

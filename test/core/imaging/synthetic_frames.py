@@ -26,7 +26,7 @@ def four_block_image() -> NDArray[np.uint8]:
 
 
 def block_interiors(image: NDArray[Any]) -> NDArray[np.float64]:
-    """The same image, in float64, without the 3 pixels around each block's edge, where neighbours' colours mix."""
+    """The same in float64, without the 3 pixels around each block's edge, where neighbours' colours mix."""
     keep = np.r_[3 : BLOCK - 3, BLOCK + 3 : SIZE - 3]
     return np.asarray(image[np.ix_(keep, keep)], np.float64)
 
@@ -79,9 +79,7 @@ def _widen(samples: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.integer
     return samples.astype(np.uint16) * np.uint16(257) if encoding.sample_bytes == 2 else samples
 
 
-def frame_of(
-    rgb: NDArray[np.uint8], encoding_name: str, *, padding: int = 0, is_bigendian: bool = False
-) -> ImageFrame:
+def frame_of(rgb: NDArray[np.uint8], encoding_name: str, *, padding: int = 0, is_bigendian: bool = False) -> ImageFrame:
     """A frame that shows `rgb`; padding bytes hold 0xEE."""
     samples = samples_of(rgb, ENCODINGS[encoding_name])
     if samples.dtype == np.uint16:

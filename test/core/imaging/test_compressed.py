@@ -112,6 +112,18 @@ def test_a_palette_png_shows_the_palette_colors() -> None:
     np.testing.assert_array_equal(image, palette[indices])
 
 
+def test_a_gray_png_with_alpha_shows_its_gray() -> None:
+    gray = np.random.default_rng(9).integers(0, 256, (6, 5), dtype=np.uint8)
+    rows = b"".join(b"\0" + np.stack((row, np.full_like(row, 128)), axis=1).tobytes() for row in gray)
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 6, 8, 4, 0, 0, 0))
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
+    np.testing.assert_array_equal(decode(compressed(data, "png"), ColorSpace.GRAY)[..., 0], gray)
+
+
 @pytest.mark.parametrize(
     "format_name",
     ["jpeg", "png", "", "rgb8; jpeg compressed bgr8", "bayer_rggb8; jpeg compressed bgr8", "jpg"],
@@ -139,7 +151,7 @@ def test_a_truncated_jpeg_is_refused_wherever_it_breaks_off(cut: float, progress
     whole = jpeg_of(noise_image(), cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive))
     whole = with_segment(whole, 0xE1, b"Exif\0\0" + thumbnail)
     decode(compressed(whole), ColorSpace.RGB)
-    with pytest.raises(ImageDecodeError):
+    with pytest.raises(ImageDecodeError, match=r"is truncated|no data|neither JPEG"):
         decode(compressed(whole[: int(cut * len(whole))]), ColorSpace.RGB)
 
 
@@ -170,6 +182,16 @@ def test_bytes_behind_the_end_of_a_jpeg_are_ignored(tail: bytes) -> None:
 def test_arbitrary_bytes_are_refused_by_our_own_error(data: bytes, prefix: bytes) -> None:
     with pytest.raises(ImageDecodeError):
         decode(compressed(prefix + data), ColorSpace.RGB)
+
+
+def test_fill_bytes_before_a_marker_are_stepped_over() -> None:
+    thumbnail = jpeg_of(noise_image(8, 8))
+    plain = jpeg_of(noise_image())
+    whole = with_segment(plain, 0xE1, b"Exif\0\0" + thumbnail)
+    filled = whole[:2] + b"\xff\xff" + whole[2:]
+    np.testing.assert_array_equal(decode(compressed(filled), ColorSpace.RGB), decode(compressed(plain), ColorSpace.RGB))
+    with pytest.raises(ImageDecodeError, match="end marker"):
+        decode(compressed(filled[:-2]), ColorSpace.RGB)
 
 
 def test_a_damaged_header_is_refused_with_the_opencv_verdict() -> None:

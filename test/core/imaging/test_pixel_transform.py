@@ -40,9 +40,7 @@ def test_mapping_there_and_back_returns_the_point(
     x=COORDINATES,
     y=COORDINATES,
 )
-def test_without_offset_the_map_is_that_of_pixel_centers(
-    scale_x: float, scale_y: float, x: float, y: float
-) -> None:
+def test_without_offset_the_map_is_that_of_pixel_centers(scale_x: float, scale_y: float, x: float, y: float) -> None:
     mapped = PixelTransform(scale_x, scale_y).network_from_original(np.array([[x, y]]))
     np.testing.assert_allclose(mapped, [[(x + 0.5) * scale_x - 0.5, (y + 0.5) * scale_y - 0.5]], rtol=1e-12)
 

@@ -57,9 +57,7 @@ def test_resize_is_within_one_level_of_the_exact_filter(
 
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
-def test_the_exact_filter_is_the_one_of_torch_in_float(
-    source: tuple[int, int], target: tuple[int, int]
-) -> None:
+def test_the_exact_filter_is_the_one_of_torch_in_float(source: tuple[int, int], target: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     image = image_of(*source, 3)
     batch = torch.from_numpy(image).permute(2, 0, 1)[None].double()
@@ -72,9 +70,7 @@ def test_the_exact_filter_is_the_one_of_torch_in_float(
     source=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     target=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
-def test_all_resamplers_agree_within_one_level_at_any_size(
-    source: tuple[int, int], target: tuple[int, int]
-) -> None:
+def test_all_resamplers_agree_within_one_level_at_any_size(source: tuple[int, int], target: tuple[int, int]) -> None:
     pytest.importorskip("torch")
     image = image_of(*source, 3)
     first, second = (make().resize(image, *target).astype(np.int64) for make in RESAMPLERS.values())
