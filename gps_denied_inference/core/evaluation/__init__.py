@@ -1,6 +1,17 @@
 """Figures of merit, and the report that shows them."""
 
 from gps_denied_inference.core.evaluation.accounting import ReplayAccounting
+from gps_denied_inference.core.evaluation.flight_report import (
+    FlightReport,
+    FrameOutcome,
+    HealthSample,
+    ImagePair,
+    MapPicture,
+    RunFacts,
+    ThermalSample,
+)
+from gps_denied_inference.core.evaluation.html_report import html_report
+from gps_denied_inference.core.evaluation.json_report import json_report
 from gps_denied_inference.core.evaluation.percentiles import Percentiles, percentiles
 from gps_denied_inference.core.evaluation.retrieval import (
     RetrievalScore,
@@ -11,6 +22,15 @@ from gps_denied_inference.core.evaluation.retrieval import (
 )
 
 __all__ = [
+    "FlightReport",
+    "FrameOutcome",
+    "HealthSample",
+    "ImagePair",
+    "MapPicture",
+    "RunFacts",
+    "ThermalSample",
+    "html_report",
+    "json_report",
     "Percentiles",
     "ReplayAccounting",
     "RetrievalScore",

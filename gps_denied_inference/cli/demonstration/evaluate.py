@@ -1,0 +1,257 @@
+"""From what was recorded to the report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gps_denied_inference import __version__
+from gps_denied_inference.cli.demonstration.embedding import NetworkEmbedding
+from gps_denied_inference.cli.demonstration.flight_bag import IMAGE_TOPIC
+from gps_denied_inference.cli.demonstration.live import LiveRun
+from gps_denied_inference.cli.demonstration.measurement import RecordedFrame, Recording
+from gps_denied_inference.cli.demonstration.plan import DemoPlan
+from gps_denied_inference.core.evaluation import (
+    FlightReport,
+    FrameOutcome,
+    ImagePair,
+    MapPicture,
+    ReplayAccounting,
+    RetrievalScore,
+    RunFacts,
+    heading_octants,
+    percentiles,
+    position_errors_m,
+    score_retrieval,
+    self_similarity,
+)
+from gps_denied_inference.core.flight import Orthophoto, TileGrid, render_tile
+from gps_denied_inference.core.index import TileIndex, TileMatch
+from gps_denied_inference.core.optional import require
+from gps_denied_inference.core.replay import BagReader
+
+__all__ = ["evaluate"]
+
+_MAP_WIDTH_PX = 1100
+_PAIRS = 5
+_DISTURBANCES = (
+    "exposure ±28 %, gamma 0.70–1.43, colour cast ±14 %, haze 4–24 %, vignetting 36 %, motion blur up to 8 px, read and "
+    "shot noise, JPEG quality 30–60, height ±12 %, pitch and roll ±2°"
+)
+
+
+def evaluate(
+    plan: DemoPlan,
+    grid: TileGrid,
+    orthophoto: Orthophoto,
+    flight_bag: Path,
+    truth: Mapping[int, tuple[float, float]],
+    embeddings: tuple[NetworkEmbedding, NetworkEmbedding],
+    live: LiveRun,
+    recording: Recording,
+) -> FlightReport:
+    """Retrieve the position of every published frame and put the report together.
+
+    Args:
+        truth: true positions by stamp.
+        embeddings: of the trained and of the random network.
+    """
+    trained, random = embeddings
+    within_m = grid.side_m / 2
+    latency_of = live.latency_by_stamp_ms()
+    first_ns = min(truth)
+    frames = []
+    matches: list[TileMatch] = []
+    recorded = sorted(recording.frames, key=lambda frame: frame.stamp_ns)
+    for frame in recorded:
+        match = trained.index.search(frame.values, frame.space_id)[0]
+        matches.append(match)
+        frames.append(_outcome(frame, match, truth[frame.stamp_ns], first_ns, within_m, latency_of[frame.stamp_ns]))
+    score = score_retrieval(np.array([frame.error_m for frame in frames]), within_m)
+    random_score = _score_of_frames(random.index, random.frames, truth, within_m)
+    overhead = [frame.latency_ms - frame.timings.infer_ms for frame in frames]
+    accounting = _accounting(live, recorded)
+    track = [truth[stamp] for stamp in sorted(truth)]
+    return FlightReport(
+        facts=_facts(plan, grid, orthophoto, track, live, recording),
+        accounting=accounting,
+        frames=tuple(frames),
+        true_track_m=tuple(track),
+        score=score,
+        random_score=random_score,
+        latency_ms=percentiles([frame.latency_ms for frame in frames]),
+        node_latency_ms=percentiles([frame.timings.total_ms for frame in frames]),
+        node_overhead_ms=percentiles(overhead),
+        similarity=self_similarity(np.stack([frame.values for frame in recorded])),
+        health=tuple(recording.health),
+        thermal=tuple(recording.thermal),
+        map_picture=_map_picture(orthophoto),
+        pairs=_pairs(flight_bag, orthophoto, grid, frames, recorded, matches),
+        problems=tuple(_problems(plan, accounting, score, random_score, live)),
+    )
+
+
+def _outcome(
+    frame: RecordedFrame,
+    match: TileMatch,
+    true_m: tuple[float, float],
+    first_ns: int,
+    within_m: float,
+    latency_ms: float,
+) -> FrameOutcome:
+    error_m = float(position_errors_m([(match.x_m, match.y_m)], [true_m])[0])
+    return FrameOutcome(
+        time_s=(frame.stamp_ns - first_ns) / 1e9,
+        true_m=true_m,
+        retrieved_m=(match.x_m, match.y_m),
+        similarity=match.similarity,
+        error_m=error_m,
+        is_recalled=error_m <= within_m,
+        timings=frame.timings,
+        latency_ms=latency_ms,
+    )
+
+
+def _score_of_frames(
+    index: TileIndex,
+    frames: Mapping[int, NDArray[np.float32]],
+    truth: Mapping[int, tuple[float, float]],
+    within_m: float,
+) -> RetrievalScore:
+    best = [index.search(values, index.space_id)[0] for values in frames.values()]
+    errors = position_errors_m([(match.x_m, match.y_m) for match in best], [truth[stamp] for stamp in frames])
+    return score_retrieval(errors, within_m)
+
+
+def _accounting(live: LiveRun, recorded: list[RecordedFrame]) -> ReplayAccounting:
+    counts = live.counts
+    return ReplayAccounting(
+        frames_in=live.frames_in,
+        frames_received=counts.received,
+        frames_published=counts.published,
+        frames_dropped={reason.value: count for reason, count in counts.dropped.items()},
+        frames_pending=counts.pending,
+        messages_recorded=len({frame.stamp_ns for frame in recorded}),
+    )
+
+
+def _problems(
+    plan: DemoPlan, accounting: ReplayAccounting, score: RetrievalScore, random_score: RetrievalScore, live: LiveRun
+) -> list[str]:
+    problems = accounting.violations()
+    if live.interruption:
+        problems.append(f"the replay was interrupted: {live.interruption}")
+    if live.exit_status != 0:
+        problems.append(f"the node ended with status {live.exit_status} after SIGINT")
+    if not score.recall_at_1 >= plan.minimum_recall_at_1:
+        problems.append(f"recall@1 is {score.recall_at_1:.3f}, below {plan.minimum_recall_at_1:g}")
+    gain = score.recall_at_1 - random_score.recall_at_1
+    if not gain >= plan.minimum_gain:
+        problems.append(
+            f"recall@1 is only {gain:.3f} above that of random weights ({random_score.recall_at_1:.3f}); the flight is "
+            f"too easy, expected at least {plan.minimum_gain:g}"
+        )
+    return problems
+
+
+def _facts(
+    plan: DemoPlan,
+    grid: TileGrid,
+    orthophoto: Orthophoto,
+    track: list[tuple[float, float]],
+    live: LiveRun,
+    recording: Recording,
+) -> RunFacts:
+    info = recording.model_info
+    headings = [frame_heading for frame_heading in _headings(track)]
+    points = np.asarray(track)
+    return RunFacts(
+        model=str(info.model),
+        weights_sha256=str(info.weights_sha256),
+        space_id=str(info.space_id),
+        runtime=str(info.runtime),
+        precision=str(info.effective_precision),
+        device=str(info.effective_device),
+        provider=str(info.provider),
+        fallback_reason=str(info.fallback_reason),
+        is_gated=bool(info.is_gated),
+        cold_start_s=live.cold_start_s,
+        tile_positions=grid.positions,
+        tile_headings=grid.headings,
+        tile_side_m=grid.side_m,
+        tile_stride_m=grid.stride_m,
+        frame_rate_hz=plan.flight.rate_hz,
+        duration_s=plan.flight.duration_s,
+        track_length_m=float(np.hypot(*np.diff(points, axis=0).T).sum()),
+        heading_octants=heading_octants(headings),
+        disturbances=_DISTURBANCES,
+        machine=f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+    )
+
+
+def _headings(track: list[tuple[float, float]]) -> list[float]:
+    steps = np.diff(np.asarray(track), axis=0)
+    return [float(heading) for heading in np.degrees(np.arctan2(steps[:, 0], steps[:, 1])) % 360.0]
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.machine()
+
+
+def _map_picture(orthophoto: Orthophoto) -> MapPicture:
+    cv2 = require("cv2", install="pip install 'opencv-python-headless<5'", purpose="the report's map")
+    height, width = orthophoto.image_rgb.shape[:2]
+    scale = min(1.0, _MAP_WIDTH_PX / width)
+    small = cv2.resize(
+        orthophoto.image_rgb, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+    )
+    return MapPicture(_jpeg(small, 82), orthophoto.width_m, orthophoto.height_m)
+
+
+def _pairs(
+    flight_bag: Path,
+    orthophoto: Orthophoto,
+    grid: TileGrid,
+    frames: list[FrameOutcome],
+    recorded: list[RecordedFrame],
+    matches: list[TileMatch],
+) -> tuple[ImagePair, ...]:
+    """Frames evenly spaced over the flight; the worst one takes the place of the last."""
+    chosen = [round(index * (len(frames) - 1) / _PAIRS) for index in range(_PAIRS)]
+    worst = int(np.argmax([frame.error_m for frame in frames]))
+    chosen = sorted({*chosen[: _PAIRS - 1], worst})
+    wanted = {recorded[index].stamp_ns: index for index in chosen}
+    jpegs: dict[int, bytes] = {}
+    with BagReader(flight_bag) as reader:
+        for image in reader.images(reader.choose_image_topic(IMAGE_TOPIC)):
+            frame = reader.frame(image)
+            if frame.stamp_ns in wanted:
+                jpegs[wanted[frame.stamp_ns]] = frame.data.tobytes()
+    pairs = []
+    for index in chosen:
+        tile = render_tile(orthophoto, grid, grid.views[matches[index].tile])
+        outcome = frames[index]
+        label = "worst frame, " if index == worst else ""
+        caption = f"{label}t = {outcome.time_s:.1f} s, error {outcome.error_m:.1f} m, cosine {outcome.similarity:.2f}"
+        pairs.append(ImagePair(caption, jpegs[index], _jpeg(tile, 85), outcome.is_recalled))
+    return tuple(pairs)
+
+
+def _jpeg(image_rgb: NDArray[np.uint8], quality: int) -> bytes:
+    cv2 = require("cv2", install="pip install 'opencv-python-headless<5'", purpose="the report's pictures")
+    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(image_rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(encoded)

@@ -1,0 +1,137 @@
+"""The node in a process of its own, fed with the flight over DDS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from gps_denied_inference.cli.demonstration.flight_bag import IMAGE_TOPIC
+from gps_denied_inference.cli.demonstration.node_process import NodeProcess, find_node_executable
+from gps_denied_inference.cli.demonstration.shared_memory import segments_removed
+from gps_denied_inference.core.errors import ReplayError, RuntimeNotAvailableError
+from gps_denied_inference.core.pipeline import FrameCounts
+from gps_denied_inference.core.replay import BagReader
+
+__all__ = ["LiveRun", "require_ros", "run_live"]
+
+_START_TIMEOUT_S = 60.0
+_CONFIGURE_TIMEOUT_S = 60.0
+_ACTIVATE_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """What the replay saw of the node.
+
+    Attributes:
+        frames_in: images sent.
+        counts: the node's own, over the replay.
+        sent_ns: steady clock of each image's sending, by stamp.
+        received_ns: steady clock of each descriptor's arrival, by stamp.
+        cold_start_s: start of the process → active.
+        exit_status: of the node, after SIGINT.
+        interruption: why the replay ended early; empty when it did not.
+    """
+
+    frames_in: int
+    counts: FrameCounts
+    sent_ns: dict[int, int]
+    received_ns: dict[int, int]
+    cold_start_s: float
+    exit_status: int
+    interruption: str
+
+    def latency_by_stamp_ms(self) -> dict[int, float]:
+        """Return image handed to DDS → descriptor received, milliseconds."""
+        return {stamp: (received - self.sent_ns[stamp]) / 1e6 for stamp, received in self.received_ns.items()}
+
+
+def require_ros() -> Path:
+    """Return the node's executable, when it and rclpy are there.
+
+    Raises:
+        ReplayError: the package is not built or not sourced.
+        RuntimeNotAvailableError: rclpy or our messages cannot be imported.
+    """
+    executable = find_node_executable()
+    try:
+        import gps_denied_inference.ros.live_replay
+        import gps_denied_inference.ros.lifecycle_client  # noqa: F401
+    except ImportError as error:
+        raise RuntimeNotAvailableError(
+            f"the demo needs ROS 2 and the built package ({error}); run 'make setup' and '. ./env.sh'"
+        ) from error
+    return executable
+
+
+def run_live(
+    executable: Path, parameters: dict[str, str], flight_bag: Path, output_bag: Path, log_folder: Path,
+    show: Callable[[int], None],
+) -> LiveRun:
+    """Start the node, bring it up, replay the flight to it, and end it.
+
+    Args:
+        executable: of the node.
+        parameters: of the node, beside transport and simulated time.
+        flight_bag: what to replay.
+        output_bag: takes what the node publishes; must not exist.
+        log_folder: takes the node's log.
+        show: called with the number of images sent so far.
+
+    Raises:
+        ReplayError: the node did not come up or answer in time; tells its last words.
+    """
+    from gps_denied_inference.ros.lifecycle_client import LifecycleClient
+    from gps_denied_inference.ros.live_replay import LiveReplayOptions, replay_live
+
+    parameters = {"image_transport": "compressed", "use_sim_time": "true", **parameters}
+    with segments_removed(), _own_domain(log_folder) as environment:
+        with NodeProcess(executable, parameters, log_folder / "inference_node.log", environment) as node:
+            try:
+                with LifecycleClient("/inference_node", node.check) as client:
+                    client.change_state("configure", _START_TIMEOUT_S + _CONFIGURE_TIMEOUT_S)
+                    client.change_state("activate", _ACTIVATE_TIMEOUT_S)
+                cold_start_s = monotonic() - node.started
+                with BagReader(flight_bag) as reader:
+                    topic = reader.choose_image_topic(IMAGE_TOPIC)
+                    report = replay_live(reader, topic, LiveReplayOptions(output=output_bag), on_frame=show)
+                node.check()
+            except ReplayError as error:
+                raise ReplayError(f"{error}; the node's last words: {node.last_words()}") from error
+            exit_status = node.stop()
+    if report.counts is None:
+        raise ReplayError("the node's health was not heard, so its frames cannot be accounted for")
+    return LiveRun(
+        frames_in=len(report.sent),
+        counts=report.counts,
+        sent_ns={frame.stamp_ns: frame.sent_ns for frame in report.sent},
+        received_ns={answer.stamp_ns: answer.received_ns for answer in report.received},
+        cold_start_s=cold_start_s,
+        exit_status=exit_status,
+        interruption=report.interruption,
+    )
+
+
+@contextmanager
+def _own_domain(log_folder: Path) -> Iterator[dict[str, str]]:
+    """Put this process and the node into a DDS domain where nobody else is likely to be, on this machine only."""
+    # 0 is everybody's; above 101 the ports can clash with the ephemeral ones of Linux.
+    variables = {
+        "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOG_DIR": str(log_folder),
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield variables
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,86 @@
+"""All steps of the demo, in order."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from gps_denied_inference.cli.console import progress, say
+from gps_denied_inference.cli.demonstration.embedding import EmbeddingTask, embed_tiles, write_random_checkpoint
+from gps_denied_inference.cli.demonstration.evaluate import evaluate
+from gps_denied_inference.cli.demonstration.flight_bag import read_ground_truth, write_flight_bag
+from gps_denied_inference.cli.demonstration.live import require_ros, run_live
+from gps_denied_inference.cli.demonstration.measurement import read_recording
+from gps_denied_inference.cli.demonstration.plan import DemoPlan
+from gps_denied_inference.cli.replay_report import write_json
+from gps_denied_inference.core.errors import ReplayError
+from gps_denied_inference.core.evaluation import FlightReport, html_report, json_report
+from gps_denied_inference.core.flight import load_orthophoto, locate_orthophoto
+from gps_denied_inference.core.settings import settings_from_mapping
+
+__all__ = ["run_demo"]
+
+_MODEL = "efficientnet_lite0_grid"
+_RANDOM_SEED = 0
+_MADE_HERE = ("flight_bag", "output_bag", "random_weights", "log", "report.html", "report.json")
+
+
+def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
+    """Fly, embed, replay over DDS, retrieve and report.
+
+    Args:
+        output: folder for everything that is made; what an earlier run made there is removed first.
+        plan: sizes and bounds.
+
+    Raises:
+        GpsDeniedInferenceError: a step failed; says which and what to do.
+    """
+    executable = require_ros()
+    orthophoto_path = locate_orthophoto()
+    _clear(output)
+    flight_bag, output_bag, log_folder = output / "flight_bag", output / "output_bag", output / "log"
+    log_folder.mkdir()
+
+    orthophoto = load_orthophoto(orthophoto_path)
+    grid = plan.tiles(orthophoto)
+    with progress("1/4 flying over the orthophoto", plan.flight.frames) as show:
+        write_flight_bag(flight_bag, orthophoto, plan.flight, show)
+
+    desk = {"allow_cpu_fallback": True, "allow_ungated": True, "primary.model": _MODEL}
+    random_weights = output / "random_weights" / f"{_MODEL}.pt"
+    random_weights.parent.mkdir()
+    write_random_checkpoint(random_weights, _MODEL, _RANDOM_SEED)
+    tasks = [
+        EmbeddingTask(settings_from_mapping(desk), None),
+        EmbeddingTask(settings_from_mapping({**desk, "primary.checkpoint": str(random_weights)}), flight_bag),
+    ]
+    images = 2 * len(grid.views) + plan.flight.frames
+    with progress(f"2/4 embedding {grid.positions} tiles at {grid.headings} headings, twice", images) as show:
+        trained, random = embed_tiles(tasks, orthophoto_path, grid, show)
+
+    with progress("3/4 replaying to the node over DDS", plan.flight.frames) as show:
+        parameters = {"allow_cpu_fallback": "true", "allow_ungated": "true", "primary.model": _MODEL}
+        live = run_live(executable, parameters, flight_bag, output_bag, log_folder, show)
+
+    say("4/4 retrieving positions and writing the report")
+    truth, recording = read_ground_truth(flight_bag), read_recording(output_bag)
+    report = evaluate(plan, grid, orthophoto, flight_bag, truth, (trained, random), live, recording)
+    write_json(output / "report.json", json_report(report))
+    try:
+        (output / "report.html").write_text(html_report(report), encoding="utf-8")
+    except OSError as error:
+        raise ReplayError(f"cannot write the report into {output}: {error.strerror}") from error
+    return report
+
+
+def _clear(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name in _MADE_HERE:
+            path = output / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReplayError(f"cannot prepare the folder {output}: {error.strerror}; give another --output") from error

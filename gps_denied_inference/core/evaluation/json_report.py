@@ -1,0 +1,52 @@
+"""The report for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gps_denied_inference.core.evaluation.flight_report import FlightReport
+from gps_denied_inference.core.evaluation.percentiles import Percentiles
+
+__all__ = ["json_report"]
+
+_DEFINITIONS = {
+    "recall_at_1": "share of the published frames whose best tile's centre lies within recall_within_m of the truth",
+    "latency_ms": "image handed to DDS by the player → descriptor received by the recorder (one process, one clock)",
+    "node_latency_ms": "reception by the node → end of postprocessing, as the node's messages say",
+    "node_overhead_ms": "latency_ms less the network's own time (infer_ms), frame by frame",
+    "cold_start_s": "start of the node's process → active",
+}
+
+
+def json_report(report: FlightReport) -> dict[str, Any]:
+    """Return the figures of a report, ready for JSON but for NaN."""
+    facts, accounting, score = report.facts, report.accounting, report.score
+    return {
+        "frames_in": accounting.frames_in,
+        "frames_published": accounting.frames_published,
+        "frames_dropped": dict(accounting.frames_dropped),
+        "frames_lost_in_transport": accounting.frames_lost_in_transport,
+        "frames_pending": accounting.frames_pending,
+        "messages_recorded": accounting.messages_recorded,
+        "recall_at_1": round(score.recall_at_1, 4),
+        "recall_at_1_random": round(report.random_score.recall_at_1, 4),
+        "recall_within_m": round(score.within_m, 2),
+        "median_error_m": round(score.median_error_m, 2),
+        "median_error_random_m": round(report.random_score.median_error_m, 2),
+        "latency_ms": _percentiles(report.latency_ms),
+        "node_latency_ms": _percentiles(report.node_latency_ms),
+        "node_overhead_ms": _percentiles(report.node_overhead_ms),
+        "runtime": facts.runtime,
+        "precision": facts.precision,
+        "device": facts.device,
+        "cold_start_s": round(facts.cold_start_s, 3),
+        "passed": not report.problems,
+        "problems": list(report.problems),
+        "facts": asdict(facts),
+        "definitions": _DEFINITIONS,
+    }
+
+
+def _percentiles(values: Percentiles) -> dict[str, float]:
+    return {"p50": round(values.p50, 2), "p95": round(values.p95, 2), "p99": round(values.p99, 2)}
