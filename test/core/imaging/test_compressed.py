@@ -163,12 +163,17 @@ def test_a_truncated_png_is_refused_wherever_it_breaks_off(cut: float) -> None:
         decode(compressed(whole[: int(cut * len(whole))], "png"), ColorSpace.RGB)
 
 
-@given(position=st.integers(8, 2000), bit=st.integers(0, 7))
-def test_a_png_with_one_flipped_bit_is_refused(position: int, bit: int) -> None:
-    data = bytearray(png_of(noise_image()))
-    data[position % len(data) if position % len(data) >= 8 else 8] ^= 1 << bit
-    with pytest.raises(ImageDecodeError):
-        decode(compressed(bytes(data), "png"), ColorSpace.RGB)
+@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(position=0.9999, bit=0)
+def test_a_png_with_one_flipped_bit_never_gives_other_pixels(position: float, bit: int) -> None:
+    data = bytearray(png_of(noise_image()[:, :, ::-1]))
+    data[int(position * len(data))] ^= 1 << bit
+    try:
+        image = decode(compressed(bytes(data), "png"), ColorSpace.RGB)
+    except ImageDecodeError:
+        return
+    # Some releases do not look at the checksum of the empty last chunk.
+    np.testing.assert_array_equal(image, noise_image())
 
 
 @given(tail=st.binary(max_size=4000))
