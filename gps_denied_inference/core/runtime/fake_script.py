@@ -116,9 +116,7 @@ def parse_script(content: bytes, name: str) -> FakeScript:
         raise EngineBuildError(f"{name} is not YAML ({error}); see the fake runtime's script format") from error
     fields = _mapping(name, "script", {} if document is None else document, FakeScript)
     latencies = fields.get("latency_ms", 0.0)
-    if not isinstance(latencies, list):
-        latencies = [latencies]
-    if not latencies:
+    if latencies == []:
         raise _refused(name, "latency_ms", latencies, "a number or a list of at least one number, ms, >= 0")
     faults = fields.get("faults", [])
     if not isinstance(faults, list):
@@ -128,7 +126,11 @@ def parse_script(content: bytes, name: str) -> FakeScript:
         raise _refused(name, "model_name", model_name, "the name of a registered architecture")
     return FakeScript(
         model_name=model_name,
-        latency_ms=tuple(_duration(name, f"latency_ms[{i}]", value) for i, value in enumerate(latencies)),
+        latency_ms=(
+            tuple(_duration(name, f"latency_ms[{i}]", value) for i, value in enumerate(latencies))
+            if isinstance(latencies, list)
+            else (_duration(name, "latency_ms", latencies),)
+        ),
         jitter_ms=_duration(name, "jitter_ms", fields.get("jitter_ms", 0.0)),
         seed=_integer(name, "seed", fields.get("seed", 0), minimum=0),
         load_latency_ms=_duration(name, "load_latency_ms", fields.get("load_latency_ms", 0.0)),
@@ -158,7 +160,7 @@ def _mapping(name: str, field: str, value: Any, shape: type[Any]) -> Mapping[str
         raise _refused(name, field, value, f"a mapping with the keys {allowed}")
     unknown = [key for key in value if key not in allowed]
     if unknown:
-        raise _refused(name, field, unknown, f"only the keys {allowed}")
+        raise _refused(name, str(unknown[0]), value[unknown[0]], f"no such field; the {field} has {allowed}")
     return value
 
 

@@ -70,6 +70,9 @@ class HandleTable(Generic[Engine]):
             engines.append(engine)
         return engines
 
+    def __len__(self) -> int:
+        return len(self._engines)
+
     def _require_own(self, handle: EngineHandle) -> None:
         if not isinstance(handle, EngineHandle):
             raise InferenceError(
