@@ -129,7 +129,7 @@ class InferenceNode(GuardedLifecycleNode):
             self.destroy_timer(self._thermal_timer)
             self._thermal_timer = None
         if self._thermal is not None:
-            self._thermal.stop()
+            self._thermal.close()
             self._thermal = None
         if self._features_publisher is not None:
             self.destroy_lifecycle_publisher(self._features_publisher)

@@ -1,6 +1,6 @@
-"""Nodes over real DDS: each test module in a domain of its own, found on this host only."""
+"""Nodes over real DDS: in a domain of their own, found on this host only."""
 
-import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +17,18 @@ def _no_segment_is_left() -> Iterator[None]:
     remove_abandoned(fast_dds_segments() - before)
 
 
-@pytest.fixture
-def domain_id() -> int:
-    # 1..101 leaves room for Fast DDS's ports; the process id keeps two test runs on one machine apart.
-    return 1 + os.getpid() % 101
+@pytest.fixture(scope="session")
+def domain_id() -> Iterator[int]:
+    """A domain that no other test run on this machine uses: a bound port stands for it as long as the run lives."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as lock:
+        for domain in range(1, 101):  # Fast DDS's ports end at 101 on Linux's default port range
+            try:
+                lock.bind(("127.0.0.1", 29000 + domain))
+            except OSError:
+                continue
+            yield domain
+            return
+    raise RuntimeError("every DDS domain from 1 to 100 is in use by other test runs; wait for them to end")
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from gps_denied_inference.core.interface import (
 from gps_denied_inference.core.settings import EngineSettings, Settings
 
 _STAMP_NS = 1_466_699_519_123_456_789
+_LARGE_FRAMES = ("input_reliability:=reliable",)
+"""Best effort loses frames that don't fit the default transport's shared memory of 512 KiB (VGA rgb8 does not)."""
 
 
 def _scene(seed: int, height: int = 240, width: int = 320) -> NDArray[np.uint8]:
@@ -76,7 +78,7 @@ def test_descriptor_over_dds_is_the_one_of_the_offline_pipeline(client: Client, 
 
 
 def test_local_features_over_dds_are_the_ones_of_the_offline_pipeline(client: Client, launcher: NodeLauncher) -> None:
-    node = launcher.start(*REAL_ENGINE, "primary.model:=xfeat", "primary.top_k:=100", "max_frame_age_ms:=20000.0")
+    node = launcher.start(*REAL_ENGINE, "primary.model:=xfeat", "primary.top_k:=100", *_LARGE_FRAMES)
     received = client.collect(messages.LocalFeatures, "/local_features")
     client.bring_up()
     message = image_message(_scene(1, 480, 640), "rgb8", _STAMP_NS)
@@ -158,7 +160,7 @@ def _dropped(health: Any, reason: str) -> int:
 def test_wrong_encoding_size_or_padding_is_counted_and_the_next_good_frame_works(
     client: Client, launcher: NodeLauncher, pixels: NDArray[np.uint8], fake_engine: tuple[str, ...]
 ) -> None:
-    node = launcher.start(*fake_engine)
+    node = launcher.start(*fake_engine, *_LARGE_FRAMES)
     received, health = client.features(), client.health()
     client.bring_up()
     publisher = client.image_publisher()
@@ -190,7 +192,7 @@ def test_wrong_encoding_size_or_padding_is_counted_and_the_next_good_frame_works
 def test_nan_never_leaves_the_node(
     client: Client, launcher: NodeLauncher, tmp_path: Any, pixels: NDArray[np.uint8]
 ) -> None:
-    script = "latency_ms: 1.0\nfaults:\n  - {frame: 1, kind: nan}\n  - {frame: 2, kind: error}\n"
+    script = "latency_ms: 1.0\nfaults:\n  - {frame: 1, kind: nan}\n  - {frame: 2, kind: inference_error}\n"
     node = launcher.start(*fake_parameters(tmp_path, script))
     received, health = client.features(), client.health()
     client.bring_up()
