@@ -1,7 +1,7 @@
 #!/bin/sh
 # Style, formatting, types and the layers of the package; runs in the environment of env.sh.
 set -e
-ruff check .
-ruff format --check .
+ruff check --quiet .
+ruff format --check --quiet .
 mypy
-lint-imports --no-timings 2>/dev/null || lint-imports
+lint-imports --no-logo

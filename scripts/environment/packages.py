@@ -25,6 +25,8 @@ PROVIDED_BY_ROS = {
     "catkin-pkg": "catkin_pkg",
 }
 
+OPENCV_FOR_NUMPY_1 = "-r {}/opencv-with-system-numpy1.txt"
+
 NETWORK_SIGNS = (
     "Temporary failure in name resolution",
     "Name or service not known",
@@ -69,18 +71,30 @@ def install_packages(layout: Layout, ros: RosSource, *, has_colcon: bool) -> Non
 
 
 def _without_what_ros_provides(layout: Layout, files: tuple[Path, ...]) -> Path:
-    """Write the requirements less what is importable already, with the system's numpy as a constraint."""
+    """Write the requirements less what is importable already; the system's numpy is kept as it is."""
     lines: list[str] = []
+    numpy_version = _system_numpy(layout)
     for file in files:
         for line in file.read_text(encoding="utf-8").splitlines():
             name = re.split(r"[=<>;\s]", line, maxsplit=1)[0].lower().replace("_", "-")
             module = PROVIDED_BY_ROS.get(name)
             if line.startswith("#") or (module is not None and _is_importable(layout, module)):
                 continue
+            if name == "opencv-python-headless" and numpy_version.startswith("1."):
+                line = OPENCV_FOR_NUMPY_1.format(layout.requirements)
             lines.append(line)
+    if numpy_version:
+        lines.append(f"numpy=={numpy_version}")
     selection = layout.venv / "requirements.txt"
     selection.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return selection
+
+
+def _system_numpy(layout: Layout) -> str:
+    """Version of the numpy that the sourced ROS was built against; empty where there is none."""
+    code = "import importlib.metadata as m; print(m.version('numpy'))"
+    answer = subprocess.run([layout.python, "-c", code], check=False, capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def _is_importable(layout: Layout, module: str) -> bool:

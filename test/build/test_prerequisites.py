@@ -66,3 +66,24 @@ def test_words_of_pip_become_one_sentence(tmp_path: Path, words: str, sentence: 
         install_packages(layout, WHEELS, has_colcon=False)
     assert "\n" not in str(caught.value)
     assert words in (layout.logs / "packages.txt").read_text()
+
+
+def test_old_numpy_of_a_sourced_ros_stays_and_takes_an_opencv_that_fits(tmp_path: Path) -> None:
+    layout = Layout(root=tmp_path)
+    layout.requirements.mkdir()
+    for name in ("runtime", "torch", "development", "weights"):
+        (layout.requirements / f"{name}.txt").write_text(f"{name}-package==1.0\n")
+    (layout.requirements / "runtime.txt").write_text("numpy==2.4.6\nopencv-python-headless==4.14.0.94\n")
+    layout.python.parent.mkdir(parents=True)
+    # A Python that has numpy 1.26.4, lacks cv2, and whose pip installs whatever it is asked for.
+    layout.python.write_text(
+        '#!/bin/sh\ncase "$*" in *find_spec*cv2*) exit 1 ;; *m.version*) echo 1.26.4 ;; *) exit 0 ;; esac\n'
+    )
+    layout.python.chmod(0o755)
+    install_packages(layout, RosSource(prefix=tmp_path, python_version="3.12"), has_colcon=True)
+    assert (layout.venv / "requirements.txt").read_text().splitlines() == [
+        f"-r {layout.requirements}/opencv-with-system-numpy1.txt",
+        "torch-package==1.0",
+        "development-package==1.0",
+        "numpy==1.26.4",
+    ]

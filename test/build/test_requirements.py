@@ -23,7 +23,8 @@ def test_every_line_is_an_exact_pin() -> None:
 
 
 def test_no_package_is_pinned_twice() -> None:
-    names = [line.partition("==")[0].lower().replace("_", "-") for lines in pins().values() for line in lines]
+    usual = {file: lines for file, lines in pins().items() if file != "opencv-with-system-numpy1.txt"}
+    names = [line.partition("==")[0].lower().replace("_", "-") for lines in usual.values() for line in lines]
     assert sorted(names) == sorted(set(names))
 
 
