@@ -44,6 +44,9 @@ __all__ = [
 TIMEOUT_S = 60.0
 """Generous: two shared cores, and torch takes seconds to import."""
 
+_MATCHING_S = 0.3
+"""DDS endpoints match one side after the other, and only this side's is visible: what is sent in between is lost."""
+
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
     """Return the first truthy value of `condition`, or fail naming `what`."""
@@ -170,6 +173,7 @@ class Client:
         self.node = rclpy.create_node("test_client", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._clients: dict[str, Any] = {}
         self._is_running = True
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -206,15 +210,17 @@ class Client:
         reliability = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
         publisher = self.node.create_publisher(kind, topic, node_qos or QoSProfile(depth=1, reliability=reliability))
         wait_for(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
+        time.sleep(_MATCHING_S)
         return publisher
 
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:
         """Call a service and return its answer."""
-        client = self.node.create_client(kind, name)
-        assert client.wait_for_service(timeout_s), f"no service {name}"
-        future = client.call_async(request)
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+            assert self._clients[name].wait_for_service(timeout_s), f"no service {name}"
+            time.sleep(_MATCHING_S)
+        future = self._clients[name].call_async(request)
         wait_for(future.done, f"an answer of {name}", timeout_s)
-        self.node.destroy_client(client)
         return future.result()
 
     def change_state(self, transition: str, node: str = "/inference_node") -> bool:
