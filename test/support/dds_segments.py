@@ -23,5 +23,8 @@ def remove_abandoned(candidates: set[Path]) -> None:
         except OSError:
             continue  # the process ended, or belongs to somebody else
     for path in candidates:
-        if str(path) not in mapped and path.name.removeprefix("sem.").removesuffix("_mutex") not in mapped:
+        # A segment's lock file (never mapped) and its semaphore live as long as the segment: without its lock file a
+        # living process is taken for a dead one, and its messages stop.
+        segment = path.name.removeprefix("sem.").removesuffix("_mutex").removesuffix("_el")
+        if segment not in mapped:
             path.unlink(missing_ok=True)
