@@ -104,7 +104,10 @@ def run_live(
                 raise ReplayError(f"{error}; the node's last words: {node.last_words()}") from error
             exit_status = node.stop()
     if report.counts is None:
-        raise ReplayError("the node's health was not heard, so its frames cannot be accounted for")
+        raise ReplayError(
+            f"the node fell silent after {len(report.received)} of {len(report.sent)} frames, so they cannot be accounted "
+            "for; look for a program that removes files from /dev/shm, and run again"
+        )
     return LiveRun(
         frames_in=len(report.sent),
         counts=report.counts,
