@@ -1,6 +1,7 @@
 """Onboard perception inference for UAVs that fly without GPS.
 
-Two floors: `core` turns images into features and knows no ROS; `ros` holds the lifecycle nodes. `cli` is the program `gdi`.
+Two floors: `core` turns images into features and knows no ROS; `ros` holds the lifecycle nodes.
+`cli` is the program `gdi`.
 """
 
 # The generated messages live in a second directory of the same package name (`gps_denied_inference.msg`). A source

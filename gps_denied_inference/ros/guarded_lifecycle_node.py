@@ -17,7 +17,7 @@ from gps_denied_inference.core.errors import GpsDeniedInferenceError
 __all__ = ["GuardedLifecycleNode"]
 
 
-class GuardedLifecycleNode(LifecycleNode):  # type: ignore[misc]  # rclpy is seen as Any where it is not installed
+class GuardedLifecycleNode(LifecycleNode):
     """Subclasses fill the steps `configure`, `activate`, `deactivate` and `release`; each may raise.
 
     An error of our family in `configure` or `activate` is a FAILURE (the node stays where it was), any other exception
@@ -65,13 +65,13 @@ class GuardedLifecycleNode(LifecycleNode):  # type: ignore[misc]  # rclpy is see
         # There is no way back to active: a worker that cannot be stopped is an error, not a refusal.
         return result if result is TransitionCallbackReturn.SUCCESS else TransitionCallbackReturn.ERROR
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         return self._guarded("cleanup", self.release)
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         return self._guarded("shutdown", self._stop)
 
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
         return self._guarded("error processing", self._stop)
 
     def _stop(self) -> None:
@@ -93,7 +93,7 @@ class GuardedLifecycleNode(LifecycleNode):  # type: ignore[misc]  # rclpy is see
 
     # Name-mangled on purpose: this is the one place that every transition goes through, by service or by trigger, and
     # rclpy offers no hook before it. Checked by a test that asks for every impossible transition.
-    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
+    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
         possible = {entry[0]: entry[1] for entry in self._state_machine.available_transitions}
         if transition_id not in possible:
             names = ", ".join(sorted(possible.values())) or "none"
@@ -101,7 +101,7 @@ class GuardedLifecycleNode(LifecycleNode):  # type: ignore[misc]  # rclpy is see
                 f"transition {transition_id} is not possible in state '{self.lifecycle_state}'; possible: {names}"
             )
             return TransitionCallbackReturn.FAILURE
-        change_state: Any = getattr(super(), "_LifecycleNodeMixin__change_state")
+        change_state: Any = super()._LifecycleNodeMixin__change_state
         return change_state(transition_id)
 
 

@@ -52,8 +52,10 @@ _LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
 
 
 class InferenceNode(GuardedLifecycleNode):
-    """Subscribes `image` (or `image/compressed`); publishes `global_descriptor` or `local_features`, `model_info`
-    (latched), `engine_health`, `thermal_state` (latched) and `/diagnostics`.
+    """Subscribes `image` (or `image/compressed`) and publishes what a network makes of it.
+
+    Publishes `global_descriptor` or `local_features`, `model_info` (latched), `engine_health`, `thermal_state` (latched)
+    and `/diagnostics`.
 
     Args:
         name: of the node, unless remapped.
@@ -185,7 +187,9 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _create_features_publisher(self) -> None:
         assert self._pipeline is not None
-        qos = features_qos(self._node_parameters.text("output_reliability"), self._node_parameters.count("output_depth"))
+        qos = features_qos(
+            self._node_parameters.text("output_reliability"), self._node_parameters.count("output_depth")
+        )
         if self._pipeline.model.spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR:
             publisher = self.create_lifecycle_publisher(messages.GlobalDescriptor, "global_descriptor", qos)
         else:

@@ -147,13 +147,18 @@ def replay_live(
         rclpy.try_shutdown(context=context)
 
 
-class _BagDamage(Exception):
+class _BagDamageError(Exception):
     """The input bag cannot be read further; tells it from an output that cannot be written."""
 
 
 class _Player:
     def __init__(
-        self, reader: BagReader, topic: ImageTopic, options: LiveReplayOptions, writer: BagWriter | None, context: Context
+        self,
+        reader: BagReader,
+        topic: ImageTopic,
+        options: LiveReplayOptions,
+        writer: BagWriter | None,
+        context: Context,
     ) -> None:
         self._reader = reader
         self._topic = topic
@@ -193,7 +198,7 @@ class _Player:
         try:
             for _ in range(self._options.loops):
                 now_ns = self._play_once(sent, on_frame)
-        except _BagDamage as error:
+        except _BagDamageError as error:
             interruption = str(error)
         after = self._drain(now_ns, before, already_received)
         counts = None if after is None or before is None else _difference(after, before)
@@ -220,7 +225,7 @@ class _Player:
         try:
             yield from self._reader.images(self._topic)
         except ReplayError as error:
-            raise _BagDamage(str(error)) from error
+            raise _BagDamageError(str(error)) from error
 
     def _sleep_until(self, first_ns: int, start: float, due_ns: int) -> None:
         """Wait until the bag's time is `due_ns`, showing it on /clock meanwhile."""

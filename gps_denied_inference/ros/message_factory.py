@@ -29,5 +29,5 @@ class RclpyMessageFactory:
     def floats(self, values: NDArray[np.float32]) -> array[float]:
         # The setter takes an array.array as it is; a numpy array it would copy element by element.
         floats = array("f")
-        floats.frombytes(memoryview(np.ascontiguousarray(values, np.float32)).cast("B"))
+        floats.frombytes(np.ascontiguousarray(values, np.float32).data.cast("B"))
         return floats

@@ -216,6 +216,7 @@ def test_node_that_was_killed_comes_back_to_active_with_respawn(launch: Launch, 
         ("autostart:=yes", "autostart"),
         ("allow_cpu_fallback:=maybe", "allow_cpu_fallback"),
         ("runtime:=tensorflow", "pytorch_fp16"),
+        ("image_topic:=down camera", "image_topic: 'down camera' is not the name of a topic"),
         ("params_file:=/no/such.yaml", "'/no/such.yaml' is not a file"),
     ],
 )

@@ -1,5 +1,6 @@
 """Images in, features out, over DDS, with the real networks on the CPU."""
 
+from functools import partial
 from typing import Any
 
 import cv2
@@ -153,6 +154,10 @@ def test_compressed_images_are_decoded_and_damaged_ones_counted(
     assert node.end() == 0
 
 
+def _has_dropped(health: list[Any], undecodable: int) -> bool:
+    return bool(health) and _dropped(health[-1], "undecodable") == undecodable
+
+
 def _dropped(health: Any, reason: str) -> int:
     return int(next(drop.count for drop in health.dropped if drop.reason == reason))
 
@@ -174,7 +179,7 @@ def test_wrong_encoding_size_or_padding_is_counted_and_the_next_good_frame_works
     empty.width = 0
     for index, bad in enumerate((unknown, short, narrow, empty)):
         publisher.publish(bad)
-        wait_for(lambda done=index + 1: health and _dropped(health[-1], "undecodable") == done, f"drop {index + 1}")
+        wait_for(partial(_has_dropped, health, index + 1), f"drop {index + 1}")
     assert "rainbow9" in node.log
     answer = _send_until_answered(publisher, image_message(pixels, "rgb8", 5), received)
     assert [(drop.reason, drop.count) for drop in answer.dropped_since_last] == [("undecodable", 4)]

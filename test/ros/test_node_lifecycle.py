@@ -15,9 +15,7 @@ _POSSIBLE = {
 }
 
 
-def test_whole_life_through_services(
-    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
-) -> None:
+def test_whole_life_through_services(client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]) -> None:
     node = launcher.start(*fake_engine)
     assert client.state() == "unconfigured"
     for transition, state in (

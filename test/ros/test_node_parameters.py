@@ -65,9 +65,7 @@ class Bench:
 def check_engines(bench: Bench) -> None:
     path = bench.folder / "other.yaml"
     path.write_text("latency_ms: 1.0\n")
-    bench.start_real(
-        "engines:=['front']", "front.runtime:=fake", f"front.checkpoint:={path}", "allow_ungated:=true"
-    )
+    bench.start_real("engines:=['front']", "front.runtime:=fake", f"front.checkpoint:={path}", "allow_ungated:=true")
     bench.client.bring_up()
     assert bench.info().engine == "front"
 
@@ -110,9 +108,7 @@ def check_architecture_modules(bench: Bench) -> None:
         "    registry.register('my_network', 'my_networks:missing', spec=spec)\n"
     )
     path = f"{bench.folder}:{os.environ.get('PYTHONPATH', '')}"
-    bench.start(
-        "architecture_modules:=['my_networks']", "primary.model:=my_network", environment={"PYTHONPATH": path}
-    )
+    bench.start("architecture_modules:=['my_networks']", "primary.model:=my_network", environment={"PYTHONPATH": path})
     bench.client.bring_up()
     info = bench.info()
     assert (info.model, info.paper) == ("my_network", "mine")

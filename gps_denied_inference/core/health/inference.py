@@ -42,7 +42,10 @@ def inference_status(
     )
     if failed:
         return TaskStatus(
-            "inference", Level.ERROR, f"{failed} frames failed ({last_error}); cleanup and configure if it goes on", values
+            "inference",
+            Level.ERROR,
+            f"{failed} frames failed ({last_error}); cleanup and configure if it goes on",
+            values,
         )
     if not_finite:
         return TaskStatus(

@@ -10,7 +10,7 @@ __all__ = ["Level", "TaskStatus", "worst_of"]
 
 
 class Level(IntEnum):
-    """As `diagnostic_msgs/DiagnosticStatus`. STALE is left out: one STALE status turns an aggregator's root to ERROR."""
+    """As `diagnostic_msgs/DiagnosticStatus`. STALE is left out: a single one turns an aggregator's root to ERROR."""
 
     OK = 0
     WARN = 1

@@ -79,7 +79,9 @@ class FrameWorker:
             if self._is_running:
                 return
             if self._thread is not None and self._thread.is_alive():
-                raise InferenceError("the worker of the last activation is still inside the network; cleanup and configure")
+                raise InferenceError(
+                    "the worker of the last activation is still inside the network; cleanup and configure"
+                )
             self._is_running = True
             self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
             self._thread.start()

@@ -41,9 +41,7 @@ class SettingField:
         if isinstance(self.default, bool):
             return "true or false"
         if isinstance(self.default, tuple):
-            return "a list of strings" + (
-                f", each one of {', '.join(map(repr, self.choices))}" if self.choices else ""
-            )
+            return "a list of strings" + (f", each one of {', '.join(map(repr, self.choices))}" if self.choices else "")
         if isinstance(self.default, str):
             return "one of " + ", ".join(repr(choice) for choice in self.choices) if self.choices else "a string"
         kind = "an integer" if isinstance(self.default, int) else "a finite number"

@@ -82,7 +82,7 @@ ENGINE_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "checkpoint",
         "",
-        "Path of the checkpoint (for the fake runtime: of its YAML script); empty: weights_dir, then installed packages.",
+        "Path of the checkpoint (fake runtime: of its YAML script); empty: weights_dir, then installed packages.",
     ),
     SettingField(
         "precision",

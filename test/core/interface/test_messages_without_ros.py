@@ -72,9 +72,7 @@ def test_global_descriptor_survives_the_wire(factory: RosbagsMessageFactory) -> 
     result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(values), _TIMINGS)
     model = _model("efficientnet_lite0_grid")
     drops = {DropReason.OVERWRITTEN: 3, DropReason.STALE: 1}
-    sent = features_message(
-        factory, result, model, camera_id="", dropped_since_last=drops, is_throttling=True
-    )
+    sent = features_message(factory, result, model, camera_id="", dropped_since_last=drops, is_throttling=True)
     received = _round_trip(factory, sent)
     np.testing.assert_array_equal(global_descriptor_from_message(received).values, values)
     assert stamp_ns_from_message(received) == _STAMP_NS
@@ -114,9 +112,7 @@ def test_no_keypoints_at_all_is_a_valid_message(factory: RosbagsMessageFactory) 
     empty = np.empty((0, 2), np.float32)
     features = LocalFeatures(empty, np.empty(0, np.float32), np.empty((0, 64), np.float32), 10, 20)
     result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS)
-    sent = features_message(
-        factory, result, _model("xfeat"), camera_id="", dropped_since_last={}, is_throttling=False
-    )
+    sent = features_message(factory, result, _model("xfeat"), camera_id="", dropped_since_last={}, is_throttling=False)
     back = local_features_from_message(_round_trip(factory, sent))
     assert (back.count, back.dimension) == (0, 64)
 
