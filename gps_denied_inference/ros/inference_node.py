@@ -54,8 +54,8 @@ _LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
 class InferenceNode(GuardedLifecycleNode):
     """Subscribes `image` (or `image/compressed`) and publishes what a network makes of it.
 
-    Publishes `global_descriptor` or `local_features`, `model_info` (latched), `engine_health`, `thermal_state` (latched)
-    and `/diagnostics`.
+    Publishes `global_descriptor` or `local_features`, `engine_health`, `/diagnostics` and, latched, `model_info` and
+    `thermal_state`.
 
     Args:
         name: of the node, unless remapped.
