@@ -101,6 +101,10 @@ def backend_errors(doing: str, error_type: type[GpsDeniedInferenceError] = Infer
     """
     try:
         yield
+    except InferenceError as error:
+        if error_type is InferenceError:
+            raise
+        raise error_type(f"{doing} failed: {error}") from error  # a network that does not fit its specification
     except GpsDeniedInferenceError:
         raise
     except Exception as error:  # torch and the network raise anything; the contract lets only our family out

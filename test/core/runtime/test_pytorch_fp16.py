@@ -278,5 +278,5 @@ def test_failed_forward_does_not_keep_its_tensors_alive(tmp_path: Path) -> None:
 def test_network_that_returns_other_outputs_than_declared_cannot_be_loaded(tmp_path: Path) -> None:
     runtime = make_runtime(architecture_registry=_registry_with(lambda image: (image, image)))
     entry = compile_fp32(runtime, write_reference_checkpoint(tmp_path), model_name="custom")
-    with pytest.raises(InferenceError, match="2 outputs"):
+    with pytest.raises(EngineDeserializeError, match="2 outputs"):
         runtime.deserialize_engine(entry)
