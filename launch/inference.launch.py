@@ -23,6 +23,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.ros_adapters import get_ros_node
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
 
 from launch import LaunchContext, LaunchDescription
 
@@ -174,6 +176,10 @@ def _overrides(given: dict[str, str]) -> dict[str, Any]:
 def _remappings(image_topic: str) -> list[tuple[str, str]]:
     if not image_topic:
         return []
+    try:
+        validate_topic_name(image_topic)
+    except InvalidTopicNameException as error:
+        raise RuntimeError(f"image_topic: '{image_topic}' is not the name of a topic: {error}") from error
     return [("image", image_topic), ("image/compressed", f"{image_topic}/compressed")]
 
 
