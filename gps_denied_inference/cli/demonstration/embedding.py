@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -110,7 +111,7 @@ def embed_tiles(
     jobs = [
         [
             _Job(task.settings, orthophoto, grid, first, last, task.flight_bag if first == 0 else None)
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
+            for first, last in pairwise(edges)
         ]
         for task in tasks
     ]
@@ -176,7 +177,8 @@ _done: Any = None
 
 
 def _start(done: Any) -> None:
-    global _done  # noqa: PLW0603 - the pool's initializer has no other way to hand something to its process
+    # The pool's initializer has no other way to hand something to its process.
+    global _done
     _done = done
 
 

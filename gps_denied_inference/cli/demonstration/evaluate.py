@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,8 @@ __all__ = ["evaluate"]
 _MAP_WIDTH_PX = 1100
 _PAIRS = 5
 _DISTURBANCES = (
-    "exposure ±28 %, gamma 0.70–1.43, colour cast ±14 %, haze 4–24 %, vignetting 36 %, motion blur up to 8 px, read and "
-    "shot noise, JPEG quality 30–60, height ±12 %, pitch and roll ±2°"
+    "exposure ±28 %, gamma 0.70–1.43, colour cast ±14 %, haze 4–24 %, vignetting 36 %, motion blur up to 8 px, "
+    "read and shot noise, JPEG quality 30–60, height ±12 %, pitch and roll ±2°"
 )
 
 
@@ -79,7 +79,7 @@ def evaluate(
     accounting = _accounting(live, recorded)
     track = [truth[stamp] for stamp in sorted(truth)]
     return FlightReport(
-        facts=_facts(plan, grid, orthophoto, track, live, recording),
+        facts=_facts(plan, grid, track, live, recording),
         accounting=accounting,
         frames=tuple(frames),
         true_track_m=tuple(track),
@@ -163,13 +163,11 @@ def _problems(
 def _facts(
     plan: DemoPlan,
     grid: TileGrid,
-    orthophoto: Orthophoto,
     track: list[tuple[float, float]],
     live: LiveRun,
     recording: Recording,
 ) -> RunFacts:
     info = recording.model_info
-    headings = [frame_heading for frame_heading in _headings(track)]
     points = np.asarray(track)
     return RunFacts(
         model=str(info.model),
@@ -189,10 +187,10 @@ def _facts(
         frame_rate_hz=plan.flight.rate_hz,
         duration_s=plan.flight.duration_s,
         track_length_m=float(np.hypot(*np.diff(points, axis=0).T).sum()),
-        heading_octants=heading_octants(headings),
+        heading_octants=heading_octants(_headings(track)),
         disturbances=_DISTURBANCES,
         machine=f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from gps_denied_inference.core.replay import BagReader
 
 __all__ = ["LiveRun", "require_ros", "run_live"]
 
+_FIRST_LOCK_PORT = 29000
 _START_TIMEOUT_S = 60.0
 _CONFIGURE_TIMEOUT_S = 60.0
 _ACTIVATE_TIMEOUT_S = 15.0
@@ -59,8 +62,8 @@ def require_ros() -> Path:
     """
     executable = find_node_executable()
     try:
-        import gps_denied_inference.ros.live_replay
-        import gps_denied_inference.ros.lifecycle_client  # noqa: F401
+        importlib.import_module("gps_denied_inference.ros.lifecycle_client")
+        importlib.import_module("gps_denied_inference.ros.live_replay")
     except ImportError as error:
         raise RuntimeNotAvailableError(
             f"the demo needs ROS 2 and the built package ({error}); run 'make setup' and '. ./env.sh'"
@@ -69,7 +72,11 @@ def require_ros() -> Path:
 
 
 def run_live(
-    executable: Path, parameters: dict[str, str], flight_bag: Path, output_bag: Path, log_folder: Path,
+    executable: Path,
+    parameters: dict[str, str],
+    flight_bag: Path,
+    output_bag: Path,
+    log_folder: Path,
     show: Callable[[int], None],
 ) -> LiveRun:
     """Start the node, bring it up, replay the flight to it, and end it.
@@ -89,24 +96,27 @@ def run_live(
     from gps_denied_inference.ros.live_replay import LiveReplayOptions, replay_live
 
     parameters = {"image_transport": "compressed", "use_sim_time": "true", **parameters}
-    with segments_removed(), _own_domain(log_folder) as environment:
-        with NodeProcess(executable, parameters, log_folder / "inference_node.log", environment) as node:
-            try:
-                with LifecycleClient("/inference_node", node.check) as client:
-                    client.change_state("configure", _START_TIMEOUT_S + _CONFIGURE_TIMEOUT_S)
-                    client.change_state("activate", _ACTIVATE_TIMEOUT_S)
-                cold_start_s = monotonic() - node.started
-                with BagReader(flight_bag) as reader:
-                    topic = reader.choose_image_topic(IMAGE_TOPIC)
-                    report = replay_live(reader, topic, LiveReplayOptions(output=output_bag), on_frame=show)
-                node.check()
-            except ReplayError as error:
-                raise ReplayError(f"{error}; the node's last words: {node.last_words()}") from error
-            exit_status = node.stop()
+    with (
+        segments_removed(),
+        _own_domain(log_folder) as environment,
+        NodeProcess(executable, parameters, log_folder / "inference_node.log", environment) as node,
+    ):
+        try:
+            with LifecycleClient("/inference_node", node.check) as client:
+                client.change_state("configure", _START_TIMEOUT_S + _CONFIGURE_TIMEOUT_S)
+                client.change_state("activate", _ACTIVATE_TIMEOUT_S)
+            cold_start_s = monotonic() - node.started
+            with BagReader(flight_bag) as reader:
+                topic = reader.choose_image_topic(IMAGE_TOPIC)
+                report = replay_live(reader, topic, LiveReplayOptions(output=output_bag), on_frame=show)
+            node.check()
+        except ReplayError as error:
+            raise ReplayError(f"{error}; the node's last words: {node.last_words()}") from error
+        exit_status = node.stop()
     if report.counts is None:
         raise ReplayError(
-            f"the node fell silent after {len(report.received)} of {len(report.sent)} frames, so they cannot be accounted "
-            "for; look for a program that removes files from /dev/shm, and run again"
+            f"the node fell silent after {len(report.received)} of {len(report.sent)} frames, so they cannot be "
+            "accounted for; look for a program that removes files from /dev/shm, and run again"
         )
     return LiveRun(
         frames_in=len(report.sent),
@@ -121,20 +131,35 @@ def run_live(
 
 @contextmanager
 def _own_domain(log_folder: Path) -> Iterator[dict[str, str]]:
-    """Put this process and the node into a DDS domain where nobody else is likely to be, on this machine only."""
-    # 0 is everybody's; above 101 the ports can clash with the ephemeral ones of Linux.
-    variables = {
-        "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOG_DIR": str(log_folder),
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield variables
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    """Put this process and the node into a DDS domain of their own, on this machine only."""
+    with _reserved_domain() as domain_id:
+        variables = {
+            "ROS_DOMAIN_ID": str(domain_id),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "ROS_LOG_DIR": str(log_folder),
+        }
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield variables
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+@contextmanager
+def _reserved_domain() -> Iterator[int]:
+    """Reserve a domain that no other demo or test run on this machine uses: a bound port stands for it."""
+    # 0 is everybody's; above 100 Fast DDS's ports can clash with the ephemeral ones of Linux.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as lock:
+        for domain_id in range(100, 0, -1):
+            try:
+                lock.bind(("127.0.0.1", _FIRST_LOCK_PORT + domain_id))
+            except OSError:
+                continue
+            yield domain_id
+            return
+    raise ReplayError("every DDS domain from 1 to 100 is reserved by other runs on this machine; wait for them to end")

@@ -45,6 +45,4 @@ class DemoPlan:
 
 def quick_plan() -> DemoPlan:
     """Return a plan of a few seconds that shows the way, not the figures: for tests."""
-    return DemoPlan(
-        flight=FlightPlan(frames=30), tile_stride_m=60.0, minimum_recall_at_1=0.0, minimum_gain=-1.0
-    )
+    return DemoPlan(flight=FlightPlan(frames=30), tile_stride_m=60.0, minimum_recall_at_1=0.0, minimum_gain=-1.0)

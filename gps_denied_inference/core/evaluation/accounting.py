@@ -45,7 +45,7 @@ class ReplayAccounting:
         if self.frames_pending:
             found.append(f"{self.frames_pending} frames were still pending at the end")
         if self.frames_lost_in_transport < 0:
-            found.append(f"the node received {self.frames_received} frames, more than the {self.frames_in} that were sent")
+            found.append(f"the node received {self.frames_received} frames, not the {self.frames_in} that were sent")
         if self.messages_recorded != self.frames_published:
-            found.append(f"the node published {self.frames_published} messages, the recorder holds {self.messages_recorded}")
+            found.append(f"the node published {self.frames_published} messages, {self.messages_recorded} were recorded")
         return found

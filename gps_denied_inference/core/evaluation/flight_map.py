@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from html import escape
 
 from gps_denied_inference.core.evaluation.flight_report import FlightReport
@@ -10,6 +11,8 @@ from gps_denied_inference.core.evaluation.flight_report import FlightReport
 __all__ = ["flight_map_svg"]
 
 _WIDTH = 1000.0
+_CLOSED_M = 15.0
+"""A flight that ends this close to its start gets one marker: two would cover each other."""
 
 
 def flight_map_svg(report: FlightReport) -> str:
@@ -48,15 +51,18 @@ def flight_map_svg(report: FlightReport) -> str:
             f"<title>{escape(title)}</title></circle>"
         )
     if report.true_track_m:
-        parts.append(_marker(*at(report.true_track_m[0]), "start"))
-        parts.append(_marker(*at(report.true_track_m[-1]), "end"))
+        first, last = report.true_track_m[0], report.true_track_m[-1]
+        is_closed = math.dist(first, last) < _CLOSED_M
+        parts.append(_marker(*at(first), "start and end" if is_closed else "start"))
+        if not is_closed:
+            parts.append(_marker(*at(last), "end"))
     parts += [_scale_bar(scale, height), _north_arrow(), "</svg>"]
     return "".join(parts)
 
 
 def _marker(x: float, y: float, text: str) -> str:
     # The text beside a point near the right border goes to its left.
-    side, anchor = (-16, "end") if x > _WIDTH - 90 else (16, "start")
+    side, anchor = (-16, "end") if x > _WIDTH - 190 else (16, "start")
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="#2f6fed" stroke="#fff" stroke-width="3"/>'
         f'<text class="on-map" x="{x + side:.1f}" y="{y + 7:.1f}" text-anchor="{anchor}">{text}</text>'

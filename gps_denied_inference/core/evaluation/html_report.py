@@ -57,7 +57,9 @@ def html_report(report: FlightReport) -> str:
             '<div class="cards">',
             _card("span7", "Where it was, and where it was found", _map_note(report), flight_map_svg(report)),
             '<div class="span5 column">',
-            _card("", "Error of the best tile", "Each dot is a frame; below the dashed line it is recalled.", error_chart(report)),
+            _card(
+                "", "Error of the best tile", "A dot is a frame; below the line it is recalled.", error_chart(report)
+            ),
             _card("", "Where every frame went", "", _accounting(report)),
             _card("", "Temperatures", "", _temperatures(report)),
             "</div>",
@@ -65,12 +67,12 @@ def html_report(report: FlightReport) -> str:
             _card("span7", "Percentiles", "Milliseconds over all published frames.", _percentile_table(report)),
             _card("span5", "What ran", "", _facts(report)),
             _card(
-                "span5",
+                "span6",
                 "Self-similarity of the descriptors",
                 "Cosine of every pair of frames. Bright off the diagonal: the flight crosses its own track.",
                 similarity_chart(report) + _scale(report),
             ),
-            '<div class="span7 column">',
+            '<div class="span6 column">',
             _card("", "Health", "As the node reported it, once a second.", _health(report)),
             _card("", "How it was measured", "", _method(report)),
             "</div>",
@@ -99,7 +101,7 @@ def _figures(report: FlightReport) -> str:
     dropped = sum(accounting.frames_dropped.values())
     figures = [
         ("Recall@1", f"{score.recall_at_1:.3f}", "", f"within {score.within_m:.1f} m, trained weights"),
-        ("Recall@1, random weights", f"{report.random_score.recall_at_1:.3f}", "", "same network, tiles and frames"),
+        ("… with random weights", f"{report.random_score.recall_at_1:.3f}", "", "recall@1 of the same network"),
         ("Median error", f"{score.median_error_m:.1f}", "m", f"tiles are {max(facts.tile_stride_m):.1f} m apart"),
         (
             "Frames published",
@@ -119,8 +121,8 @@ def _figures(report: FlightReport) -> str:
     return (
         '<div class="figures">'
         + "".join(
-            f'<div class="figure"><span class="name">{escape(name)}</span><b>{escape(value)} <small>{escape(unit)}</small>'
-            f'</b><span class="note">{escape(note)}</span></div>'
+            f'<div class="figure"><span class="name">{escape(name)}</span><b>{escape(value)} '
+            f'<small>{escape(unit)}</small></b><span class="note">{escape(note)}</span></div>'
             for name, value, unit, note in figures
         )
         + "</div>"
@@ -159,13 +161,16 @@ def _accounting(report: FlightReport) -> str:
     rows = [("lost in transport", accounting.frames_lost_in_transport), *accounting.frames_dropped.items()]
     most = max(1, *(count for _, count in rows))
     body = "".join(
-        f'<tr><td style="width:38%">{escape(name.replace("_", " "))}</td><td class="number" style="width:12%">{count}</td>'
-        f'<td><i class="bar" style="width:{100 * count / most:.0f}%;background:{"#f59e0b" if count else "#e7e5e4"}"></i>'
-        "</td></tr>"
+        f'<tr><td style="width:38%">{escape(name.replace("_", " "))}</td>'
+        f'<td class="number" style="width:12%">{count}</td><td>{_bar(count / most)}</td></tr>'
         for name, count in rows
     )
     heading = '<tr><th>dropped, by reason</th><th class="number">frames</th><th></th></tr>'
     return f"{flow}<table>{heading}{body}</table>"
+
+
+def _bar(share: float) -> str:
+    return f'<i class="bar" style="width:{100 * share:.0f}%;background:#f59e0b"></i>' if share else ""
 
 
 def _temperatures(report: FlightReport) -> str:
@@ -177,7 +182,8 @@ def _temperatures(report: FlightReport) -> str:
         return f"{legend}{chart}<p>{escape(note)}</p>"
     cause = next((sample.state.cause for sample in report.thermal if sample.state.cause), "")
     detail = f"<details><summary>why</summary>{escape(cause)}</details>" if cause else ""
-    return f'<div class="nothing">No telemetry on this machine: temperatures are unknown, and reported as such.{detail}</div>'
+    text = "No telemetry on this machine: temperatures are unknown, and reported as such."
+    return f'<div class="nothing">{text}{detail}</div>'
 
 
 def _percentile_table(report: FlightReport) -> str:
@@ -188,9 +194,7 @@ def _percentile_table(report: FlightReport) -> str:
     ]
     rows.append(("inside the node: reception → result", [frame.timings.total_ms for frame in report.frames]))
     rows.append(("image sent → descriptor received", [frame.latency_ms for frame in report.frames]))
-    rows.append(
-        ("the latter less infer", [frame.latency_ms - frame.timings.infer_ms for frame in report.frames])
-    )
+    rows.append(("the latter less infer", [frame.latency_ms - frame.timings.infer_ms for frame in report.frames]))
     heading = '<tr><th></th><th class="number">p50</th><th class="number">p95</th><th class="number">p99</th></tr>'
     body = "".join(
         f"<tr><td>{escape(name)}</td>"
@@ -214,7 +218,8 @@ def _facts(report: FlightReport) -> str:
         ("fallback", fallback),
         ("engine gate", gate),
     ]
-    return "<table>" + "".join(f"<tr><th>{name}</th><td><code>{escape(text)}</code></td></tr>" for name, text in rows) + "</table>"
+    body = "".join(f"<tr><th>{name}</th><td><code>{escape(text)}</code></td></tr>" for name, text in rows)
+    return f"<table>{body}</table>"
 
 
 def _scale(report: FlightReport) -> str:
@@ -255,9 +260,13 @@ def _method(report: FlightReport) -> str:
         ("disturbances", facts.disturbances),
         ("latency", "sender and recorder are one process, so one steady clock; the node is another"),
     ]
-    return "<table>" + "".join(
-        f'<tr><th style="white-space:nowrap">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in rows
-    ) + "</table>"
+    return (
+        "<table>"
+        + "".join(
+            f'<tr><th style="white-space:nowrap">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in rows
+        )
+        + "</table>"
+    )
 
 
 def _pairs(pairs: Sequence[ImagePair]) -> str:

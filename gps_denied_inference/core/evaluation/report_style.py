@@ -17,9 +17,9 @@ p { margin: 0 0 10px; color: var(--soft); }
 .passed { background: #dcfce7; color: #166534; }
 .failed { background: #fee2e2; color: #991b1b; }
 .problems { background: #fee2e2; color: #7f1d1d; border-radius: 10px; padding: 12px 18px 12px 34px; margin: 0 0 18px; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(178px, 1fr)); gap: 14px; margin-bottom: 16px; }
-.figure { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; }
-.figure b { display: block; font-size: 28px; line-height: 1.2; letter-spacing: -0.6px; font-weight: 650; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(146px, 1fr)); gap: 14px; margin-bottom: 16px; }
+.figure { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 13px 14px; }
+.figure b { display: block; font-size: 26px; line-height: 1.2; letter-spacing: -0.6px; font-weight: 650; }
 .figure b small { font-size: 15px; font-weight: 500; color: var(--soft); letter-spacing: 0; }
 .figure .name { font-size: 13px; font-weight: 600; color: var(--soft); }
 .figure .note { font-size: 12.5px; color: var(--soft); }
@@ -36,7 +36,8 @@ svg.chart .label { font-size: 12.5px; fill: var(--ink); }
 svg.chart .grid { stroke: #eeeceb; } svg.chart .axis, svg.chart .tick { stroke: #a8a29e; }
 svg .on-map { font-size: 21px; font-weight: 650; fill: #fff; stroke: #0b1a10; stroke-width: 4px; paint-order: stroke; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; color: var(--soft); margin: 6px 0 8px; }
-.legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
+.legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px;
+  vertical-align: -1px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); } th.number, td.number { text-align: right; }
 th, td { padding: 5px 8px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -1,4 +1,4 @@
-"""A small chart in SVG: axes with round ticks, lines, areas, points, bands. For documents that must carry themselves."""
+"""A small chart in SVG: axes with round ticks, lines, areas, points, bands. For self-contained documents."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Chart:
             'stroke-width="1.2" stroke-dasharray="5 4"/>'
         )
         self._notes.append(
-            f'<text x="{self._size[0] - _RIGHT - 4}" y="{y - 5:.1f}" text-anchor="end" fill="{color}">{escape(text)}</text>'
+            f'<text x="{self._size[0] - _RIGHT - 4}" y="{y - 5:.1f}" text-anchor="end">{escape(text)}</text>'
         )
 
     def svg(self) -> str:
@@ -147,7 +147,9 @@ class Chart:
         parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
         x_label, y_label = self._labels
         middle_x, middle_y = (_LEFT + right) / 2, (_TOP + bottom) / 2
-        parts.append(f'<text class="label" x="{middle_x}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>')
+        parts.append(
+            f'<text class="label" x="{middle_x}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
+        )
         parts.append(
             f'<text class="label" transform="translate(13 {middle_y}) rotate(-90)" text-anchor="middle">'
             f"{escape(y_label)}</text>"

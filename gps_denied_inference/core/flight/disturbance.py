@@ -45,9 +45,10 @@ def disturbance_at(time_s: float, generator: np.random.Generator) -> Disturbance
     """
     exposure = 1 + 0.28 * math.sin(2 * math.pi * time_s / 11 + 1)
     warmth = math.sin(time_s / 3)
+    cast = (1 + 0.14 * warmth, 1 + 0.04 * math.sin(time_s / 2), 1 - 0.14 * warmth)
     return Disturbance(
         gamma=math.exp(0.36 * math.sin(2 * math.pi * time_s / 7.3)),
-        gain=(exposure * (1 + 0.14 * warmth), exposure * (1 + 0.04 * math.sin(time_s / 2)), exposure * (1 - 0.14 * warmth)),
+        gain=(exposure * cast[0], exposure * cast[1], exposure * cast[2]),
         vignetting=0.36,
         haze=0.14 + 0.10 * math.sin(time_s / 4),
         motion_blur_px=1 + int(generator.integers(0, 8)),

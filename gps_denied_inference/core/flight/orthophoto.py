@@ -73,7 +73,7 @@ def locate_orthophoto() -> Path:
         path = Path(folder) / _RELATIVE_PATH
         if path.is_file():
             return path
-    raise ReplayError(f"the flight needs an orthophoto, which the package 'deepforest' ships; install it with: {_INSTALL}")
+    raise ReplayError(f"the flight needs the orthophoto of the package 'deepforest'; install it with: {_INSTALL}")
 
 
 def load_orthophoto(path: Path, meters_per_pixel: float = _METERS_PER_PIXEL) -> Orthophoto:

@@ -129,7 +129,7 @@ class BagWriter:
         """
         connection = self._connections.get(topic)
         if connection is None:
-            raise ReplayError(f"the bag {self.path} has no topic {topic}; it has {', '.join(sorted(self._connections))}")
+            raise ReplayError(f"the bag {self.path} has no topic {topic}, only {', '.join(sorted(self._connections))}")
         try:
             serialised = (
                 message

@@ -187,9 +187,7 @@ class OfflineReplay:
 
     def _write_model_info(self, recorded_ns: int) -> None:
         if self._writer is not None:
-            message = model_info_message(
-                self._writer.factory, self._pipeline.model, stamp_ns=recorded_ns, camera_id=""
-            )
+            message = model_info_message(self._writer.factory, self._pipeline.model, stamp_ns=recorded_ns, camera_id="")
             self._writer.write(_MODEL_INFO, recorded_ns, message)
 
     def _write_features(self, recorded_ns: int, result: PipelineResult) -> None:
