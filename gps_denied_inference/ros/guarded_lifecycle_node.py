@@ -110,7 +110,8 @@ def _with_causes(error: BaseException) -> str:
     texts: list[str] = []
     current: BaseException | None = error
     while current is not None:
-        text = str(current) or type(current).__name__
+        # The first line says it; torch goes on with advice that is wrong for an aircraft (weights_only=False).
+        text = (str(current).splitlines() or [type(current).__name__])[0]
         if not texts or text not in texts[-1]:
             texts.append(f"{type(current).__name__}: {text}" if texts else text)
         current = current.__cause__

@@ -52,7 +52,11 @@ def _run(name: str, runtime_preset: str | None, args: list[str] | None) -> int:
     from gps_denied_inference.ros.inference_node import InferenceNode
 
     # rclpy's own handlers would shut the context down under a frame that is about to be published.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rcl's own, of a private module: a parameter file that is no YAML, a malformed remap
+        print(f"{name}: the ROS arguments cannot be read: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     node: Any = None
     executor: Any = None
     try:

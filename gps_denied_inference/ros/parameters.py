@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -81,6 +82,10 @@ NODE_FIELDS: tuple[SettingField, ...] = (
 """Parameters that only the node has."""
 
 
+_FOREIGN_PREFIXES = ("qos_overrides.", "diagnostic_updater.", "use_sim_time", "start_type_description_service")
+"""Overrides that rclpy and diagnostic_updater read themselves."""
+
+
 class NodeParameters:
     """Declares every parameter of a node and hands them out as validated settings.
 
@@ -99,6 +104,7 @@ class NodeParameters:
             for item in ENGINE_FIELDS:
                 preset = runtime_preset if item.name == "runtime" and runtime_preset else item.default
                 self._declare(item, f"{engine}.", preset, is_fixed=item.name == "runtime" and bool(runtime_preset))
+        self._refuse_unknown_overrides()
         node.add_on_set_parameters_callback(self._on_set)
 
     def settings(self) -> Settings:
@@ -132,11 +138,27 @@ class NodeParameters:
         try:
             parameter = self._node.declare_parameter(name, value, _descriptor(item, is_fixed))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            # Its text holds the value that came.
-            raise SettingsError(name, str(error), item.allowed) from error
+            raise SettingsError(name, self._overrides()[name].value, item.allowed) from error
         if is_fixed and parameter.value != default:
             raise SettingsError(name, parameter.value, f"{default!r} (this executable has its runtime preset)")
         item.validated(parameter.value, prefix=prefix)
+
+    def _overrides(self) -> dict[str, Parameter[Any]]:
+        # rclpy keeps them here and shows them nowhere else; newer releases may not.
+        return dict(getattr(self._node, "_parameter_overrides", {}))
+
+    def _refuse_unknown_overrides(self) -> None:
+        for name, parameter in self._overrides().items():
+            if self._node.has_parameter(name) or name.startswith(_FOREIGN_PREFIXES):
+                continue
+            near = difflib.get_close_matches(name, self._fields, n=3)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise SettingsError(
+                name,
+                parameter.value,
+                f"no such parameter; {hint}Known are {', '.join(self._fields)}. "
+                "Parameters of other nodes belong under those nodes' names in the file",
+            )
 
     def _on_set(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         for parameter in parameters:

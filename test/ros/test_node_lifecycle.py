@@ -156,6 +156,9 @@ def test_executable_of_a_runtime_that_does_not_exist_yet_refuses_in_a_sentence(
         ("allow_ungated:=maybe", "true or false"),
         ("primary.top_k:=many", "0 to 65536"),
         ("input_depth:=0", "1 to 100"),
+        ("input_depth:=2.5", "setting 'input_depth' is 2.5; allowed: an integer from 1 to 100"),
+        ("max_frame_age_m:=100.0", "did you mean max_frame_age_ms"),
+        ("secondary.model:=xfeat", "no such parameter"),
     ],
 )
 def test_wrong_parameter_ends_the_start_in_a_sentence(launcher: NodeLauncher, parameter: str, allowed: str) -> None:
@@ -163,6 +166,22 @@ def test_wrong_parameter_ends_the_start_in_a_sentence(launcher: NodeLauncher, pa
     assert node.process.wait(60) == 1
     assert allowed in node.log
     assert "Traceback" not in node.log
+
+
+def test_broken_parameter_file_ends_the_start_in_a_sentence(launcher: NodeLauncher, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("/**: [")
+    node = launcher.start(params_file=path)
+    assert node.process.wait(60) == 1
+    assert str(path) in node.log
+    assert "Traceback" not in node.log
+
+
+def test_parameters_that_rclpy_reads_itself_are_let_through(
+    client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
+) -> None:
+    launcher.start(*fake_engine, "use_sim_time:=true", "start_type_description_service:=false")
+    assert client.state() == "unconfigured"
 
 
 def test_preset_runtime_cannot_be_overridden(launcher: NodeLauncher) -> None:
