@@ -52,6 +52,8 @@ def error_chart(report: FlightReport) -> str:
         y_range=(0, highest * 1.05),
         x_label=_TIME,
         y_label="error, m",
+        width=480,
+        height=240,
     )
     chart.rule(report.score.within_m, f"half a tile's side, {report.score.within_m:.1f} m", _INK)
     for is_recalled, color in ((True, _GOOD), (False, _BAD)):
