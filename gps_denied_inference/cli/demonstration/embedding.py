@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -180,6 +181,8 @@ def _start(done: Any) -> None:
     # The pool's initializer has no other way to hand something to its process.
     global _done
     _done = done
+    # Ctrl-C reaches the whole process group; the parent says what there is to say.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _embed(job: _Job) -> _JobResult:

@@ -22,7 +22,8 @@ def test_recall_counts_errors_up_to_the_bound_inclusive() -> None:
     errors = position_errors_m([(0, 0), (3, 4), (0, 5.01), (10, 0)], [(0, 0), (0, 0), (0, 0), (10, 30)])
     score = score_retrieval(errors, 5.0)
     assert list(errors) == pytest.approx([0, 5, 5.01, 30])
-    assert (score.frames, score.recall_at_1, score.median_error_m) == (4, 0.5, pytest.approx(5.005))
+    assert (score.frames, score.recall_at_1) == (4, 0.5)
+    assert score.median_error_m == pytest.approx(5.005)
 
 
 def test_no_frames_have_no_score_rather_than_a_good_one() -> None:

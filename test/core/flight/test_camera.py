@@ -70,9 +70,7 @@ def test_render_shows_a_landmark_where_the_homography_says() -> None:
     pose = CameraPose(0, 35.0, 45.0, 30.0, 30.0, pitch_deg=3.0, roll_deg=-2.0)
     image = CAMERA.render(Orthophoto(ground, 0.1), pose)
     rows, columns = np.nonzero(image[:, :, 0] > 100)
-    np.testing.assert_allclose(
-        (columns.mean(), rows.mean()), image_point(CAMERA, pose, 40.05, 49.95), atol=0.6
-    )
+    np.testing.assert_allclose((columns.mean(), rows.mean()), image_point(CAMERA, pose, 40.05, 49.95), atol=0.6)
 
 
 def test_coarse_rendering_does_not_alias() -> None:

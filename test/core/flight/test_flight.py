@@ -1,6 +1,7 @@
 """The flight and the map's tiles, over a small synthetic orthophoto."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -49,7 +50,7 @@ def test_trajectory_keeps_its_speed_and_its_span() -> None:
 
 def test_nose_follows_the_track() -> None:
     poses = plan_trajectory(SPAN_M, frames=480, rate_hz=20, height_m=52, start_ns=0)
-    for here, there in zip(poses[:-1], poses[1:], strict=True):
+    for here, there in pairwise(poses):
         course = math.degrees(math.atan2(there.x_m - here.x_m, there.y_m - here.y_m))
         assert abs((course - here.heading_deg + 180) % 360 - 180) < 4
 

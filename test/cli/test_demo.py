@@ -1,0 +1,95 @@
+"""The demo and live replay over real DDS, with the real network, on a short flight."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="live replay needs ROS 2")
+
+from dds_segments import fast_dds_segments, remove_abandoned
+
+from gps_denied_inference.core.replay import BagReader
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    output = tmp_path_factory.mktemp("demo") / "out"
+    before = fast_dds_segments()
+    command = [sys.executable, "-m", "gps_denied_inference.cli.main", "demo", "--quick", "--output", str(output)]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=240, check=False)
+    remove_abandoned(fast_dds_segments() - before)
+    return output, result
+
+
+def test_demo_succeeds_and_says_where_the_report_is(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    output, result = demo
+    assert result.returncode == 0, result.stderr
+    assert f"report: {output / 'report.html'}" in result.stdout
+
+
+def test_every_frame_of_the_demo_is_accounted_for(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    output, _ = demo
+    figures = json.loads((output / "report.json").read_text())
+    dropped = sum(figures["frames_dropped"].values())
+    assert figures["frames_in"] == 30
+    assert figures["frames_in"] == figures["frames_published"] + dropped + figures["frames_lost_in_transport"]
+    assert figures["messages_recorded"] == figures["frames_published"] > 0
+
+
+def test_node_of_the_demo_answers_with_the_real_network(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    output, _ = demo
+    figures = json.loads((output / "report.json").read_text())
+    assert figures["runtime"] == "pytorch_fp16" and figures["facts"]["model"] == "efficientnet_lite0_grid"
+    assert figures["recall_at_1"] > figures["recall_at_1_random"]
+    assert figures["facts"]["weights_sha256"].startswith("579344248a93")
+
+
+def test_output_bag_of_the_demo_describes_itself(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    output, _ = demo
+    with BagReader(output / "output_bag") as reader:
+        counts = {topic: len(list(reader.messages(topic))) for topic in reader.topics}
+        spaces = {reader.decode(cdr, kind).space_id for _, kind, cdr in reader.messages("/global_descriptor")}
+        infos = {reader.decode(cdr, kind).space_id for _, kind, cdr in reader.messages("/model_info")}
+    assert counts["/model_info"] >= 1 and counts["/engine_health"] >= 2 and counts["/thermal_state"] >= 1
+    assert spaces == infos and len(spaces) == 1
+
+
+def test_flight_bag_of_the_demo_holds_images_and_true_poses(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    output, _ = demo
+    with BagReader(output / "flight_bag") as reader:
+        images = [ns for ns, _, _ in reader.messages("/camera/image/compressed")]
+        poses = [ns for ns, _, _ in reader.messages("/ground_truth/pose")]
+    assert len(images) == 30 and images == poses
+
+
+def test_live_replay_without_a_node_ends_in_one_sentence(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    output, _ = demo
+    code = (
+        "import sys; from pathlib import Path; from gps_denied_inference.core.replay import BagReader;"
+        "from gps_denied_inference.ros.live_replay import LiveReplayOptions, replay_live\n"
+        "from gps_denied_inference.core.errors import ReplayError\n"
+        "with BagReader(Path(sys.argv[1])) as reader:\n"
+        "    try: replay_live(reader, reader.choose_image_topic(), LiveReplayOptions(namespace='/nobody',"
+        " connect_timeout_s=1.0))\n"
+        "    except ReplayError as error: print(error)\n"
+    )
+    environment = os.environ | {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(output / "flight_bag")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert "nobody subscribed to /nobody/image/compressed within 1 s" in result.stdout, result.stderr
