@@ -36,7 +36,7 @@ from gps_denied_inference.core.index import TileIndex, TileMatch
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.replay import BagReader
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "missed_bounds"]
 
 _MAP_WIDTH_PX = 1100
 _PAIRS = 5
@@ -93,7 +93,7 @@ def evaluate(
         thermal=tuple(recording.thermal),
         map_picture=_map_picture(orthophoto),
         pairs=_pairs(flight_bag, orthophoto, grid, frames, recorded, matches),
-        problems=tuple(_problems(plan, accounting, score, random_score, live)),
+        problems=tuple(missed_bounds(plan, accounting, score, random_score, live)),
     )
 
 
@@ -141,9 +141,10 @@ def _accounting(live: LiveRun, recorded: list[RecordedFrame]) -> ReplayAccountin
     )
 
 
-def _problems(
+def missed_bounds(
     plan: DemoPlan, accounting: ReplayAccounting, score: RetrievalScore, random_score: RetrievalScore, live: LiveRun
 ) -> list[str]:
+    """Return what the run did not live up to, in words; empty when it passed. NaN never passes."""
     problems = accounting.violations()
     if live.interruption:
         problems.append(f"the replay was interrupted: {live.interruption}")

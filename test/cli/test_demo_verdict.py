@@ -1,0 +1,55 @@
+"""What the demo makes of its own figures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flight_reports import flight_report
+
+from gps_denied_inference.cli import demo
+from gps_denied_inference.cli.demonstration.evaluate import missed_bounds
+from gps_denied_inference.cli.demonstration.live import LiveRun
+from gps_denied_inference.cli.demonstration.plan import DemoPlan
+from gps_denied_inference.cli.main import main
+from gps_denied_inference.core.evaluation import FlightReport
+from gps_denied_inference.core.pipeline import FrameCounts
+
+RUN = LiveRun(20, FrameCounts(20, 20, {}, 0), {}, {}, 2.0, 0, "")
+
+
+def judged(report: FlightReport, run: LiveRun = RUN) -> list[str]:
+    return missed_bounds(DemoPlan(), report.accounting, report.score, report.random_score, run)
+
+
+def test_good_figures_miss_no_bound() -> None:
+    assert judged(flight_report()) == []
+
+
+def test_each_bad_figure_is_named() -> None:
+    good = flight_report()
+    assert "recall@1 is 0.890" in judged(replace(good, score=replace(good.score, recall_at_1=0.89)))[0]
+    assert "too easy" in judged(replace(good, random_score=replace(good.random_score, recall_at_1=0.7)))[0]
+    assert "10 were recorded" in judged(replace(good, accounting=replace(good.accounting, messages_recorded=10)))[0]
+    assert "ended with status -9" in judged(good, replace(RUN, exit_status=-9))[0]
+    assert "interrupted: torn" in judged(good, replace(RUN, interruption="torn"))[0]
+
+
+def test_no_published_frame_is_a_missed_bound_and_not_a_pass() -> None:
+    good = flight_report()
+    assert judged(replace(good, score=replace(good.score, recall_at_1=float("nan"))))
+
+
+@pytest.mark.parametrize(("problems", "status"), [((), 0), (("recall@1 is 0.5, below 0.9",), 1)])
+def test_missed_bound_is_told_and_fails_the_demo(
+    problems: tuple[str, ...],
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = flight_report(problems=problems)
+    monkeypatch.setattr(demo, "run_demo", lambda _output, _plan: report)
+    assert main(["demo", "--output", str(tmp_path)]) == status
+    shown = capsys.readouterr()
+    assert "1.000 within 22.5 m" in shown.out and str(tmp_path / "report.html") in shown.out
+    assert [line for line in shown.err.splitlines() if line] == [f"gdi demo: {problem}" for problem in problems]
