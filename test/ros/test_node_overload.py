@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import fake_parameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from gps_denied_inference.core.interface import stamp_ns_from_message
 
 _PIXELS = np.zeros((48, 64, 3), np.uint8)
+_EVERY_FRAME = ("input_reliability:=reliable", "input_depth:=100")
+_DEEP = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+"""Together they bring every frame to the node, so that the books can be checked against what was sent."""
 
 
 def _flood(publisher: Any, frames: int, period_s: float, first_stamp: int = 0) -> None:
@@ -29,10 +33,10 @@ def _settled(health: list[Any], received: int) -> Any:
 def test_at_three_times_overload_every_frame_is_published_or_counted(
     client: Client, launcher: NodeLauncher, tmp_path: Path
 ) -> None:
-    node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 30.0"), "input_reliability:=reliable")
+    node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 30.0"), *_EVERY_FRAME)
     features, health = client.features(), client.health()
     client.bring_up()
-    _flood(client.image_publisher(), 300, 0.01)
+    _flood(client.image_publisher(node_qos=_DEEP), 300, 0.01)
     report = _settled(health, 300)
     dropped = {drop.reason: drop.count for drop in report.dropped}
     assert report.published + sum(dropped.values()) == 300
@@ -49,12 +53,10 @@ def test_at_three_times_overload_every_frame_is_published_or_counted(
 
 
 def test_frames_older_than_the_limit_are_stale(client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
-    node = launcher.start(
-        *fake_parameters(tmp_path, "latency_ms: 200.0"), "max_frame_age_ms:=50.0", "input_reliability:=reliable"
-    )
+    node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 200.0"), "max_frame_age_ms:=50.0", *_EVERY_FRAME)
     health = client.health()
     client.bring_up()
-    publisher = client.image_publisher()
+    publisher = client.image_publisher(node_qos=_DEEP)
     publisher.publish(image_message(_PIXELS, "rgb8", 1))
     time.sleep(0.02)
     publisher.publish(image_message(_PIXELS, "rgb8", 2))
@@ -73,10 +75,10 @@ def test_frames_older_than_the_limit_are_stale(client: Client, launcher: NodeLau
 def test_deactivation_under_load_counts_what_comes_after_as_inactive(
     client: Client, launcher: NodeLauncher, tmp_path: Path
 ) -> None:
-    node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 30.0"), "input_reliability:=reliable")
+    node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 30.0"), *_EVERY_FRAME)
     features, health = client.features(), client.health()
     client.bring_up()
-    publisher = client.image_publisher()
+    publisher = client.image_publisher(node_qos=_DEEP)
     _flood(publisher, 50, 0.01)
     assert client.change_state("deactivate")
     _flood(publisher, 20, 0.005, first_stamp=1000)
@@ -94,6 +96,6 @@ def test_deactivation_under_load_counts_what_comes_after_as_inactive(
 def test_signal_under_load_ends_the_node_with_status_0(client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
     node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 30.0"))
     client.bring_up()
-    _flood(client.image_publisher(), 20, 0.01)
+    _flood(client.image_publisher(node_qos=_DEEP), 20, 0.01)
     assert node.end() == 0
     assert "Traceback" not in node.log

@@ -213,6 +213,8 @@ def _received_while_executor_is_busy(bench: Bench, depth: int) -> int:
     received = int(health[-1].received)
     bench.client.node.destroy_publisher(publisher)
     assert node.end() == 0
+    wait_for(lambda: not service.service_is_ready(), "the end of the node's services")
+    bench.client.node.destroy_client(service)
     return received - 1
 
 

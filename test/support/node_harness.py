@@ -217,6 +217,7 @@ class Client:
         """Call a service and return its answer."""
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
+        if not self._clients[name].service_is_ready():
             assert self._clients[name].wait_for_service(timeout_s), f"no service {name}"
             time.sleep(_MATCHING_S)
         future = self._clients[name].call_async(request)
