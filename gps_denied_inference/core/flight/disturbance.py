@@ -40,8 +40,8 @@ class Disturbance:
 def disturbance_at(time_s: float, generator: np.random.Generator) -> Disturbance:
     """Return what happens at a moment of the flight: slow swings of light, random blur and compression.
 
-    The strengths were chosen by measurement: the same network with random weights loses four of five places, the
-    trained one keeps them (docs/measurements).
+    The strengths were chosen by measurement: under them the network with random weights loses five of six places, the
+    trained one none (docs/measurements).
     """
     exposure = 1 + 0.28 * math.sin(2 * math.pi * time_s / 11 + 1)
     warmth = math.sin(time_s / 3)
