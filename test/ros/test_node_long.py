@@ -93,7 +93,7 @@ def test_node_killed_at_any_moment_comes_up_again(client: Client, launcher: Node
         node.process.wait()
     features = client.features()
     node = launcher.start(*parameters)
-    assert wait_for(lambda: client.state() == "unconfigured", "the last node")
+    assert client.state() == "unconfigured"
     client.bring_up()
     client.image_publisher().publish(image_message(_PIXELS, "rgb8", 1))
     wait_for(lambda: features, "a descriptor after 50 kills")

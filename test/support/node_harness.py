@@ -239,7 +239,20 @@ class Client:
         return bool(self.call(ChangeState, f"{node}/change_state", request).success)
 
     def state(self, node: str = "/inference_node") -> str:
-        return str(self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.label)
+        """Return the lifecycle state.
+
+        Asked again where no answer comes: for 20 s a killed node's services still look alive, and a request that is sent
+        before the new ones are found goes to the dead.
+        """
+
+        def answer() -> str:
+            try:
+                response = self.call(GetState, f"{node}/get_state", GetState.Request(), timeout_s=5.0)
+            except AssertionError:
+                return ""
+            return str(response.current_state.label)
+
+        return str(wait_for(answer, f"the state of {node}"))
 
     def bring_up(self, node: str = "/inference_node") -> None:
         assert self.change_state("configure", node), "configure failed"
