@@ -42,7 +42,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="gdi", description="Onboard perception inference for UAVs that fly without GPS, on the desk."
     )
     parser.add_argument("--version", action="version", version=f"gdi {__version__}")
-    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    subparsers = parser.add_subparsers(
+        dest="subcommand",
+        required=True,
+        metavar="{" + ",".join(module.__name__.rsplit(".", 1)[-1] for module in _SUBCOMMANDS) + "}",
+    )
     for module in _SUBCOMMANDS:
         module.add_parser(subparsers)
     return parser

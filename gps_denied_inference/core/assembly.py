@@ -84,7 +84,9 @@ def assemble_pipeline(
         configuration=handle.configuration,
         is_gated=False,
     )
-    return Pipeline(runtime, handle, identity, top_k=engine.top_k, clock=clock)
+    pipeline = Pipeline(runtime, handle, identity, top_k=engine.top_k, clock=clock)
+    pipeline.warm_up()
+    return pipeline
 
 
 def _checkpoint(engine: EngineSettings, spec: ArchitectureSpec, weights_dir: Path | None) -> Path:

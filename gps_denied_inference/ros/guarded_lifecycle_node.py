@@ -21,7 +21,8 @@ class GuardedLifecycleNode(LifecycleNode):
     """Subclasses fill the steps `configure`, `activate`, `deactivate` and `release`; each may raise.
 
     An error of our family in `configure` or `activate` is a FAILURE (the node stays where it was), any other exception
-    an ERROR (the node cleans up and is unconfigured). All are logged with their causes.
+    an ERROR (the node cleans up and is unconfigured; a network that does not return even then leaves it finalized, and
+    its memory is given back when the process ends). All are logged with their causes.
     """
 
     def configure(self) -> None:

@@ -81,6 +81,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._ledger = FrameLedger()
         self._latency = LatencyWindow()
         self._reported = self._ledger.counts()
+        self._published_camera_id = ""
         self._configure_error = ""
         self._last_error = ""
         self._health_publisher = self.create_publisher(messages.EngineHealth, "engine_health", 10)
@@ -133,6 +134,8 @@ class InferenceNode(GuardedLifecycleNode):
         if self._thermal is not None:
             self._thermal.close()
             self._thermal = None
+            # Latched: a late subscriber must not take the last reading for a living one.
+            self._publish_thermal_state(self._thermal_state())
         if self._features_publisher is not None:
             self.destroy_lifecycle_publisher(self._features_publisher)
             self._features_publisher = None
@@ -158,7 +161,9 @@ class InferenceNode(GuardedLifecycleNode):
         self._log_bridge.install(is_debug=settings.per_frame_debug_log)
         source, reason = create_source(settings.thermal_sources, timeline=settings.thermal_timeline)
         self.get_logger().info(f"thermal source: {reason}")
-        self._thermal = ThermalStatePublisher(source, settings.thermal_poll_hz, no_source_reason=reason)
+        self._thermal = ThermalStatePublisher(
+            source, settings.thermal_poll_hz, on_flip=self._publish_thermal_state, no_source_reason=reason
+        )
         self._thermal.start()
         self._pipeline = assemble_pipeline(settings, thermal_publisher=self._thermal)
         self._ledger, self._latency, self._last_error = FrameLedger(), LatencyWindow(), ""
@@ -171,11 +176,14 @@ class InferenceNode(GuardedLifecycleNode):
             on_error=self._on_frame_error,
         )
         self._create_features_publisher()
+        self._model_info_publisher = self.create_publisher(messages.ModelInfo, "model_info", LATCHED)
         self._publish_model_info()
         self._report_timer = self._create_report_timer()
-        self._publish_thermal_state()
+        self._publish_thermal_state(self._thermal_state())
         self._thermal_timer = self.create_timer(
-            1.0 / settings.thermal_poll_hz, self._publish_thermal_state, clock=self._steady_clock
+            1.0 / settings.thermal_poll_hz,
+            lambda: self._publish_thermal_state(self._thermal_state()),
+            clock=self._steady_clock,
         )
         self._reception = ImageReception(
             self,
@@ -198,13 +206,10 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _publish_model_info(self) -> None:
         assert self._pipeline is not None
-        self._model_info_publisher = self.create_publisher(messages.ModelInfo, "model_info", LATCHED)
+        self._published_camera_id = self._node_parameters.text("camera_id")
         self._model_info_publisher.publish(
             model_info_message(
-                self._factory,
-                self._pipeline.model,
-                stamp_ns=self._now_ns(),
-                camera_id=self._node_parameters.text("camera_id"),
+                self._factory, self._pipeline.model, stamp_ns=self._now_ns(), camera_id=self._published_camera_id
             )
         )
 
@@ -212,15 +217,20 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _publish(self, result: PipelineResult) -> None:
         assert self._pipeline is not None
-        message = features_message(
-            self._factory,
-            result,
-            self._pipeline.model,
-            camera_id=self._node_parameters.text("camera_id"),
-            dropped_since_last=self._ledger.take_dropped_since_last(),
-            is_throttling=self._pipeline.thermal_state().thermal_throttle_active,
-        )
-        self._features_publisher.publish(message)
+        dropped = self._ledger.take_dropped_since_last()
+        try:
+            message = features_message(
+                self._factory,
+                result,
+                self._pipeline.model,
+                camera_id=self._node_parameters.text("camera_id"),
+                dropped_since_last=dropped,
+                is_throttling=self._pipeline.thermal_state().thermal_throttle_active,
+            )
+            self._features_publisher.publish(message)
+        except Exception:
+            self._ledger.return_dropped(dropped)
+            raise
         self._latency.add(result.timings.total_ms)
 
     def _on_frame_error(self, reason: DropReason, error: Exception) -> None:
@@ -239,6 +249,8 @@ class InferenceNode(GuardedLifecycleNode):
     def _report(self) -> None:
         if self._worker is not None:
             self._worker.max_frame_age_ms = self._node_parameters.number("max_frame_age_ms")
+            if self._published_camera_id != self._node_parameters.text("camera_id"):
+                self._publish_model_info()
         counts, latency = self._ledger.counts(), self._latency.summary()
         statuses = self._statuses(counts)
         self._reported = counts
@@ -282,9 +294,9 @@ class InferenceNode(GuardedLifecycleNode):
             return ThermalState(cause="the node is not configured")
         return self._thermal.snapshot()
 
-    def _publish_thermal_state(self) -> None:
-        message = thermal_state_message(self._factory, self._thermal_state(), stamp_ns=self._now_ns())
-        self._thermal_publisher.publish(message)
+    def _publish_thermal_state(self, state: ThermalState) -> None:
+        # On the executor's thread by the timer, on the polling thread when throttling begins or ends.
+        self._thermal_publisher.publish(thermal_state_message(self._factory, state, stamp_ns=self._now_ns()))
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

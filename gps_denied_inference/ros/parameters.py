@@ -82,7 +82,8 @@ NODE_FIELDS: tuple[SettingField, ...] = (
 """Parameters that only the node has."""
 
 
-_FOREIGN_PREFIXES = ("qos_overrides.", "diagnostic_updater.", "use_sim_time", "start_type_description_service")
+_FOREIGN_PREFIXES = ("qos_overrides.", "diagnostic_updater.")
+_FOREIGN_NAMES = frozenset({"use_sim_time", "start_type_description_service"})
 """Overrides that rclpy and diagnostic_updater read themselves."""
 
 
@@ -149,7 +150,7 @@ class NodeParameters:
 
     def _refuse_unknown_overrides(self) -> None:
         for name, parameter in self._overrides().items():
-            if self._node.has_parameter(name) or name.startswith(_FOREIGN_PREFIXES):
+            if self._node.has_parameter(name) or name in _FOREIGN_NAMES or name.startswith(_FOREIGN_PREFIXES):
                 continue
             near = difflib.get_close_matches(name, self._fields, n=3)
             hint = f"did you mean {' or '.join(near)}? " if near else ""

@@ -159,6 +159,7 @@ def test_executable_of_a_runtime_that_does_not_exist_yet_refuses_in_a_sentence(
         ("input_depth:=2.5", "setting 'input_depth' is 2.5; allowed: an integer from 1 to 100"),
         ("max_frame_age_m:=100.0", "did you mean max_frame_age_ms"),
         ("secondary.model:=xfeat", "no such parameter"),
+        ("use_sim_timee:=true", "no such parameter"),
     ],
 )
 def test_wrong_parameter_ends_the_start_in_a_sentence(launcher: NodeLauncher, parameter: str, allowed: str) -> None:

@@ -169,6 +169,8 @@ def check_camera_id(bench: Bench) -> None:
     assert bench.answer(publisher, received).camera_id == bench.info().camera_id == "nadir"
     assert bench.client.set_parameter("camera_id", "belly") == (True, "")
     assert bench.answer(publisher, received).camera_id == "belly"
+    infos = bench.client.model_info()
+    wait_for(lambda: infos and infos[-1].camera_id == "belly", "the new name in model_info")
 
 
 def check_image_transport(bench: Bench) -> None:

@@ -96,6 +96,8 @@ def test_thermal_state_is_latched_and_never_claims_what_is_not_known(
         return status is not None and status.level == DiagnosticStatus.WARN and "unknown" in status.message
 
     wait_for(is_unknown, "an unknown thermal state as WARN")
+    assert client.change_state("cleanup")
+    wait_for(lambda: "not configured" in states[-1].cause, "the latched state taken back at cleanup")
     assert node.end() == 0
 
 

@@ -241,8 +241,8 @@ class Client:
     def state(self, node: str = "/inference_node") -> str:
         """Return the lifecycle state.
 
-        Asked again where no answer comes: for 20 s a killed node's services still look alive, and a request that is sent
-        before the new ones are found goes to the dead.
+        Asked again where no answer comes: for 20 s a killed node's services still look alive, and a request that is
+        sent before the new ones are found goes to the dead.
         """
 
         def answer() -> str:

@@ -22,8 +22,9 @@ def inference_status(
         max_frame_age_ms: the limit beyond which frames are dropped as stale.
 
     Returns:
-        ERROR when frames failed or none of the recent ones could be decoded, WARN when some were undecodable or not
-        finite, or stale, else OK. Overwritten frames alone are by design: the newest frame wins.
+        ERROR when frames failed, outputs were not finite, none of the recent frames could be decoded, or frames come
+        in and none has come out within the window. WARN when some were undecodable or stale, or none came out since
+        the last report. Else OK: overwritten frames alone are by design, the newest frame wins.
     """
     values = {
         "received": str(counts.received),
@@ -57,4 +58,8 @@ def inference_status(
     if stale:
         message = f"{stale} frames waited longer than max_frame_age_ms = {max_frame_age_ms:g}; lower the camera's rate"
         return TaskStatus("inference", Level.WARN, message, values)
+    if recent.dropped[DropReason.OVERWRITTEN] and not recent.published:
+        level = Level.WARN if latency.count else Level.ERROR
+        message = "frames come in and none comes out: the network does not return; restart the process if it goes on"
+        return TaskStatus("inference", level, message, values)
     return TaskStatus("inference", Level.OK, f"{latency.count} frames in the window", values)

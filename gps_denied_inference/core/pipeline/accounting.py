@@ -78,6 +78,11 @@ class FrameLedger:
             self._dropped_since_last.clear()
         return {reason: count for reason, count in dropped.items() if count}
 
+    def return_dropped(self, dropped: Mapping[DropReason, int]) -> None:
+        """Take back what `take_dropped_since_last` handed out, for a message that could not be sent."""
+        with self._lock:
+            self._dropped_since_last.update(dropped)
+
     def counts(self) -> FrameCounts:
         """Return all counters as they stand at one moment."""
         with self._lock:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+import numpy as np
+
 from gps_denied_inference.core.contracts import (
+    ColorSpace,
     EngineHandle,
     Features,
     Frame,
+    ImageFrame,
     OutputKind,
     StageTimings,
     ThermalState,
 )
-from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.errors import InferenceError, RuntimeNotAvailableError
 from gps_denied_inference.core.features import global_descriptor_from_output, local_features_from_outputs
 from gps_denied_inference.core.imaging import Preprocessor, decode
 from gps_denied_inference.core.pipeline.identity import ModelIdentity
@@ -68,6 +73,20 @@ class Pipeline:
         self._preprocessor = Preprocessor(model.spec.preprocess)
         self._input_name = model.spec.inputs[0].name
         self._is_closed = False
+
+    def warm_up(self) -> None:
+        """Decode and preprocess a blank image, so that the first frame does not pay for imports and first allocations.
+
+        The runtime warmed the network itself when it loaded it.
+        """
+        size = 64
+        data = np.zeros(size * size * 3, np.uint8)
+        # OpenCV converts the colours of bgr8; without OpenCV its absence is said when a frame needs it.
+        with contextlib.suppress(RuntimeNotAvailableError):
+            image_hwc = decode(ImageFrame(0, "", "bgr8", size, size, size * 3, False, data), ColorSpace.RGB)
+            if self.model.spec.preprocess.color is ColorSpace.GRAY:
+                image_hwc = image_hwc[..., :1]
+            self._preprocessor.prepare(image_hwc)
 
     def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
         """Turn a frame into features.

@@ -80,7 +80,7 @@ class FrameWorker:
                 return
             if self._thread is not None and self._thread.is_alive():
                 raise InferenceError(
-                    "the worker of the last activation is still inside the network; cleanup and configure"
+                    "the worker of the last activation is still inside the network; restart the process"
                 )
             self._is_running = True
             self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
@@ -150,7 +150,11 @@ class FrameWorker:
             self._ledger.drop(reason)
             if not isinstance(error, GpsDeniedInferenceError):
                 _LOGGER.exception("a frame failed with an error outside the error family")
-            self._on_error(reason, error)
+            try:
+                self._on_error(reason, error)
+            except Exception:
+                # This thread must outlive whatever listens: without it each later frame would be overwritten.
+                _LOGGER.exception("the listener of dropped frames failed")
             return
         self._ledger.publish()
 

@@ -76,6 +76,14 @@ def test_recent_drops_decide_the_level(recent: FrameCounts, level: Level) -> Non
     assert inference_status(_counts(published=100, failed=3), recent, _LATENCY, "why", 400.0).level is level
 
 
+@pytest.mark.parametrize(("in_window", "level"), [(10, Level.WARN), (0, Level.ERROR)])
+def test_network_that_does_not_return_is_never_ok(in_window: int, level: Level) -> None:
+    latency = LatencySummary(in_window, 1.0, 5.0, 6.0, 7.0)
+    status = inference_status(_counts(published=100), _counts(overwritten=9), latency, "", 400.0)
+    assert status.level is level
+    assert "does not return" in status.message
+
+
 def test_unknown_temperature_is_never_ok() -> None:
     unknown = ThermalState(cause="nothing to read")
     assert thermal_status(unknown, Level.OK).level is Level.WARN

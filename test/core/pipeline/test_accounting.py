@@ -27,6 +27,15 @@ def test_drops_since_last_are_handed_out_once() -> None:
     assert ledger.counts().dropped[DropReason.OVERWRITTEN] == 1
 
 
+def test_drops_of_a_message_that_was_not_sent_stand_in_the_next() -> None:
+    ledger = FrameLedger()
+    for _ in range(2):
+        ledger.receive()
+        ledger.drop(DropReason.STALE)
+        ledger.return_dropped(ledger.take_dropped_since_last())
+    assert ledger.take_dropped_since_last() == {DropReason.STALE: 2}
+
+
 def test_frame_counted_out_twice_is_a_programming_error() -> None:
     ledger = FrameLedger()
     ledger.receive()

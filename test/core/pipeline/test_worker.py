@@ -172,6 +172,22 @@ def test_error_drops_its_frame_with_its_reason_and_work_goes_on(
     harness.worker.stop(_TIMEOUT_S)
 
 
+def test_failing_error_listener_does_not_end_the_work(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_reason: DropReason, _error: Exception) -> None:
+        raise RuntimeError("no logger")
+
+    monkeypatch.setattr(harness.worker, "_on_error", fail)
+    harness.processor.error = InferenceError("broken")
+    harness.worker.start()
+    harness.processor.gate.release(2)
+    harness.worker.submit(_frame(1))
+    harness.wait_until(lambda counts: counts.dropped[DropReason.FAILED] == 1)
+    harness.processor.error = None
+    harness.worker.submit(_frame(2))
+    harness.wait_until(lambda counts: counts.published == 1)
+    harness.worker.stop(_TIMEOUT_S)
+
+
 def test_failing_publisher_counts_the_frame_as_failed(harness: Harness) -> None:
     harness.publish_error = RuntimeError("no middleware")
     harness.worker.start()
