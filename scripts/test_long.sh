@@ -8,7 +8,7 @@ mkdir -p docs/measurements build
     echo "$(uname -sr), $(nproc) cores, $(python --version)"
     echo
 } >"build/test-long-head.txt"
-python -m pytest -m long --durations=0 -o console_output_style=classic >build/test-long.txt 2>&1 &
+python -m pytest -m long --no-header --durations=0 -o console_output_style=classic >build/test-long.txt 2>&1 &
 pytest=$!
 trap 'kill -INT "$pytest" 2>/dev/null' INT TERM
 tail --pid="$pytest" -n +1 -f build/test-long.txt
