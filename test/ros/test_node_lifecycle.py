@@ -85,16 +85,17 @@ def test_hundred_lifecycle_cycles_leave_memory_and_threads_as_they_were(
         for transition in _TRANSITIONS:
             assert client.change_state(transition)
 
-    for _ in range(20):
+    # Allocator and DDS settle first: measured +4.3 MB from cycle 20 to 60, +1.0 from 180 to 220, +0.04 from 340 to 380.
+    for _ in range(150):
         cycle()
     resident_bytes = node.resident_bytes()
     threads = len(list(Path(f"/proc/{node.pid}/task").iterdir()))
     descriptors = len(list(Path(f"/proc/{node.pid}/fd").iterdir()))
-    for _ in range(80):
+    for _ in range(100):
         cycle()
     assert len(list(Path(f"/proc/{node.pid}/task").iterdir())) <= threads
     assert len(list(Path(f"/proc/{node.pid}/fd").iterdir())) <= descriptors
-    # One leaked copy of anything that is loaded would be 80 times as much; 4 MiB is the allocator's noise.
+    # One leaked copy of anything that is loaded would be 100 times as much; 4 MiB is the allocator's noise.
     assert node.resident_bytes() - resident_bytes < 4 * 2**20
     assert node.end() == 0
 
