@@ -44,7 +44,7 @@ NETWORK_SIGNS = (
 
 def requirement_files(layout: Layout, ros: RosSource, *, has_colcon: bool) -> tuple[Path, ...]:
     """Files whose packages are installed with their dependencies, in one resolution."""
-    names = ["runtime", "torch", "development"]
+    names = ["runtime", "torch", "tensorrt-rtx", "development"]
     if not ros.is_sourced:
         names.append("ros-wheels")
     if not ros.is_sourced or not has_colcon:
