@@ -48,6 +48,11 @@ _ARGUMENTS = (
         "parameter file.",
     ),
     DeclareLaunchArgument(
+        "engine_store",
+        default_value="",
+        description="Folder that 'gdi engine build' filled; empty: as in the parameter file.",
+    ),
+    DeclareLaunchArgument(
         "image_topic",
         default_value="",
         description="Topic of the camera's sensor_msgs/Image; compressed images are expected beside it, in "
@@ -160,6 +165,7 @@ def _overrides(given: dict[str, str]) -> dict[str, Any]:
         "runtime": ("primary.runtime", str),
         "model": ("primary.model", str),
         "checkpoint": ("primary.checkpoint", str),
+        "engine_store": ("engine_store", str),
         "image_transport": ("image_transport", str),
         "camera_id": ("camera_id", str),
         "allow_cpu_fallback": ("allow_cpu_fallback", bool),

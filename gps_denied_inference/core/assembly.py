@@ -1,25 +1,41 @@
-"""The only composition root: settings → engine → runtime → pipeline. The node, the replay and `gdi` all come here."""
+"""The only composition root: settings → gated engine → runtime → pipeline. The node, the replay and `gdi` come here."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gps_denied_inference.core.architectures import ArchitectureRegistry, default_registry, locate_weights
 from gps_denied_inference.core.contracts import (
     ArchitectureSpec,
     BuildConfig,
+    EngineCacheEntry,
+    EngineHandle,
     RuntimeLabel,
     ThermalPublisher,
 )
-from gps_denied_inference.core.errors import EngineManifestError, SettingsError
+from gps_denied_inference.core.engines import (
+    EngineGate,
+    EngineStore,
+    FidelityReport,
+    HostTuple,
+    ManifestEntry,
+    MemoryBudget,
+    measure_fidelity,
+    probe_host,
+    read_golden,
+)
+from gps_denied_inference.core.errors import EngineFidelityError, EngineManifestError, SettingsError
 from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
-from gps_denied_inference.core.runtime import BuildFlags, RuntimeOptions, create_runtime
+from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
 from gps_denied_inference.core.settings import EngineSettings, Settings
 
 __all__ = ["assemble_pipeline"]
+
+_RESERVATIONS = itertools.count(1)
 
 
 def assemble_pipeline(
@@ -29,9 +45,11 @@ def assemble_pipeline(
     registry: ArchitectureRegistry | None = None,
     build_flags: BuildFlags | None = None,
     thermal_publisher: ThermalPublisher | None = None,
+    memory_budget: MemoryBudget | None = None,
+    host: HostTuple | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> Pipeline:
-    """Load an engine and put a pipeline around it. Warm when it returns.
+    """Load an engine, check its outputs and put a pipeline around it. Warm when it returns.
 
     Args:
         settings: validated settings.
@@ -39,20 +57,25 @@ def assemble_pipeline(
         registry: architectures; the default registry with `settings.architecture_modules`, when None.
         build_flags: which runtimes were built in; read from the environment and the installation, when None.
         thermal_publisher: whom the runtime asks for the thermal state.
+        memory_budget: shared by all pipelines of the process; one of its own with
+            `settings.gpu_memory_budget_bytes`, when None.
+        host: the computer that engines must fit; probed, when None.
         clock: steady clock, nanoseconds.
 
     Raises:
         UnknownArchitectureError: the model's name is not registered.
         RuntimeNotAvailableError: the runtime is disabled, or its package or device is absent.
-        EngineManifestError: the engine did not pass the gate, and `allow_ungated` is off.
+        EngineSchemaMismatchError, EngineSidecarMissingError, EngineHashMismatchError, EngineManifestError: the engine
+            did not pass the gate, and `allow_ungated` is off.
+        EngineFidelityError: its outputs are too far from the FP32 reference.
         EngineBuildError, EngineDeserializeError: the checkpoint is missing, or is not this network's.
-        OutOfMemoryError: it does not fit the device.
+        OutOfMemoryError: it does not fit the budget or the device.
     """
     engine = settings.engine(engine_name)
     if registry is None:
         registry = default_registry()
         registry.load_modules(settings.architecture_modules)
-    architecture = registry.lookup(engine.model)
+    spec = registry.lookup(engine.model).spec
     runtime = create_runtime(
         engine.runtime,
         enabled=settings.enabled_runtimes,
@@ -61,32 +84,155 @@ def assemble_pipeline(
             device=engine.device,
             allow_cpu_fallback=settings.allow_cpu_fallback,
             per_frame_debug_log=settings.per_frame_debug_log,
+            onnx_providers=engine.onnx_providers,
+            intra_op_threads=engine.intra_op_threads,
+            allow_spinning=engine.allow_spinning,
+            tensorrt_flavour=engine.tensorrt_flavour,
         ),
         thermal_publisher=thermal_publisher,
         architecture_registry=registry,
         clock=clock,
     )
-    checkpoint = _checkpoint(engine, architecture.spec, settings.weights_dir)
+    budget = MemoryBudget(settings.gpu_memory_budget_bytes) if memory_budget is None else memory_budget
+    chosen = _choose(settings, engine, spec, runtime, probe_host() if host is None else host)
+    reservation = _reserve(budget, engine, chosen)
+    try:
+        handle = runtime.deserialize_engine(chosen.entry)
+        try:
+            fidelity = _checked_fidelity(settings, runtime, handle, spec, chosen)
+            identity = ModelIdentity(
+                engine=engine.name,
+                name=engine.model,
+                weights_sha256=chosen.weights_sha256,
+                spec=_spec_with_overrides(spec, engine),
+                runtime_label=engine.runtime,
+                configuration=handle.configuration,
+                is_gated=chosen.is_gated,
+                engine_file=chosen.entry.path.name,
+                engine_sha256=chosen.entry.sha256,
+                gate_complaint=chosen.complaint,
+                fidelity=fidelity,
+            )
+            pipeline = Pipeline(runtime, handle, identity, top_k=engine.top_k, clock=clock, on_close=reservation)
+            pipeline.warm_up()
+        except BaseException:
+            runtime.release_engine(handle)
+            raise
+    except BaseException:
+        reservation()
+        raise
+    return pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class _ChosenEngine:
+    """What is to be loaded.
+
+    Attributes:
+        entry: for the runtime.
+        weights_sha256: of the checkpoint that the engine was made of.
+        is_gated: the gate accepted it.
+        complaint: why not, in a sentence; empty when it did.
+        golden: path and SHA-256 of its golden set; None when it has none.
+        memory_bytes: what it needs on the device; 0 when not known.
+    """
+
+    entry: EngineCacheEntry
+    weights_sha256: str
+    is_gated: bool
+    complaint: str
+    golden: tuple[Path, str] | None = None
+    memory_bytes: int = 0
+
+
+def _choose(
+    settings: Settings, engine: EngineSettings, spec: ArchitectureSpec, runtime: InferenceRuntime, host: HostTuple
+) -> _ChosenEngine:
+    if settings.engine_store is None or engine.runtime is RuntimeLabel.FAKE:
+        return _bare_checkpoint(settings, engine, spec, runtime)
+    store = EngineStore(settings.engine_store)
+    if engine.engine_file:
+        path = settings.engine_store / engine.engine_file
+    else:
+        path = store.path_of(
+            store.find(model=engine.model, runtime=engine.runtime, precision=engine.precision, host=host)
+        )
+    gate = EngineGate(store, host, require_signature=settings.require_signature, trusted_keys=settings.trusted_keys)
+    verdict = gate.validate(path)
+    if verdict.error is not None and not settings.allow_ungated:
+        raise verdict.error
+    if verdict.entry is None:
+        raise verdict.error or EngineManifestError(f"the engine gate could not read {path}; build the engine again")
+    found = verdict.manifest_entry
+    if found is not None:
+        _refuse_other_model(found, engine, spec, path)
+    return _ChosenEngine(
+        entry=verdict.entry,
+        weights_sha256=verdict.entry.sha256 if found is None else found.weights_sha256,
+        is_gated=verdict.error is None,
+        complaint="" if verdict.error is None else str(verdict.error),
+        golden=None if found is None else store.golden_of(found),
+        memory_bytes=0 if found is None else found.memory_bytes,
+    )
+
+
+def _refuse_other_model(found: ManifestEntry, engine: EngineSettings, spec: ArchitectureSpec, path: Path) -> None:
+    if (found.model, found.runtime) != (engine.model, engine.runtime):
+        raise EngineManifestError(
+            f"{path.name} runs '{found.model}' on '{found.runtime.value}', but engine '{engine.name}' is set to "
+            f"'{engine.model}' on '{engine.runtime.value}'; choose another {engine.name}.engine_file, or leave it empty"
+        )
+    if found.preprocess_sha256 != spec.preprocess.sha256:
+        raise EngineManifestError(
+            f"{path.name} was built for another preprocessing of '{engine.model}' ({found.preprocess_sha256[:8]}) than "
+            f"this version has ({spec.preprocess.sha256[:8]}); build the engine again"
+        )
+
+
+def _bare_checkpoint(
+    settings: Settings, engine: EngineSettings, spec: ArchitectureSpec, runtime: InferenceRuntime
+) -> _ChosenEngine:
+    checkpoint = _checkpoint(engine, spec, settings.weights_dir)
     if not settings.allow_ungated:
         raise EngineManifestError(
-            f"engine '{engine.name}' would run the bare checkpoint {checkpoint}, which no engine gate has checked; "
-            "on a desk set allow_ungated:=true (diagnostics will show it)"
+            f"engine '{engine.name}' would run the bare file {checkpoint}, which no engine gate has checked; prepare "
+            "an "
+            f"engine with 'gdi engine build {engine.model} --runtime {engine.runtime.value} --store DIR' and set "
+            "engine_store:=DIR; or, on a desk, set allow_ungated:=true (diagnostics will show it)"
         )
     config = BuildConfig(precision=engine.precision, extras={"model_name": engine.model})
     entry = runtime.compile_engine(checkpoint, config)
-    handle = runtime.deserialize_engine(entry)
-    identity = ModelIdentity(
-        engine=engine.name,
-        name=engine.model,
-        weights_sha256=entry.sha256,
-        spec=_spec_with_overrides(architecture.spec, engine),
-        runtime_label=engine.runtime,
-        configuration=handle.configuration,
-        is_gated=False,
-    )
-    pipeline = Pipeline(runtime, handle, identity, top_k=engine.top_k, clock=clock)
-    pipeline.warm_up()
-    return pipeline
+    return _ChosenEngine(entry, entry.sha256, is_gated=False, complaint="a bare checkpoint (allow_ungated is set)")
+
+
+def _reserve(budget: MemoryBudget, engine: EngineSettings, chosen: _ChosenEngine) -> Callable[[], None]:
+    """Take the engine's share of the GPU's memory; returns what gives it back. Engines on the CPU take none."""
+    if engine.device == "cpu":
+        return lambda: None
+    size = chosen.memory_bytes or chosen.entry.path.stat().st_size
+    # Two engines of one name are resident while one is swapped for the other.
+    reservation_id = f"{engine.name} ({chosen.entry.path.name}, #{next(_RESERVATIONS)})"
+    budget.reserve(reservation_id, size)
+    return lambda: budget.release(reservation_id)
+
+
+def _checked_fidelity(
+    settings: Settings,
+    runtime: InferenceRuntime,
+    handle: EngineHandle,
+    spec: ArchitectureSpec,
+    chosen: _ChosenEngine,
+) -> FidelityReport | None:
+    if chosen.golden is None:
+        if chosen.is_gated:
+            raise EngineFidelityError(
+                f"{chosen.entry.path.name} has no golden set in the store, so its outputs cannot be checked; build the "
+                "engine again with 'gdi engine build'"
+            )
+        return None
+    report = measure_fidelity(runtime, handle, spec, read_golden(*chosen.golden))
+    report.require(min_cosine=settings.fidelity_min_cosine, min_repeatability=settings.fidelity_min_repeatability)
+    return report
 
 
 def _checkpoint(engine: EngineSettings, spec: ArchitectureSpec, weights_dir: Path | None) -> Path:

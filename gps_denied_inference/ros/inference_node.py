@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +12,13 @@ from rclpy.clock import Clock, ClockType
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import DropReason, OutputKind, ThermalState
-from gps_denied_inference.core.errors import GpsDeniedInferenceError, SettingsError
+from gps_denied_inference.core.engines import MemoryBudget
+from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, SettingsError
 from gps_denied_inference.core.health import (
     Level,
     TaskStatus,
     engine_status,
+    fidelity_summary,
     inference_status,
     input_status,
     thermal_status,
@@ -36,8 +39,10 @@ from gps_denied_inference.core.pipeline import (
     Pipeline,
     PipelineResult,
 )
+from gps_denied_inference.core.settings import Settings
 from gps_denied_inference.core.thermal import ThermalStatePublisher, create_source
 from gps_denied_inference.ros.diagnostics import DiagnosticsPublisher
+from gps_denied_inference.ros.engine_replacement import EngineReplacement
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.image_reception import ImageReception
 from gps_denied_inference.ros.log_bridge import LogBridge
@@ -71,6 +76,10 @@ class InferenceNode(GuardedLifecycleNode):
         self._factory = RclpyMessageFactory()
         self._log_bridge = LogBridge(self.get_logger())
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._settings: Settings | None = None
+        self._memory_budget: MemoryBudget | None = None
+        # Held while the pipeline or the worker is exchanged: load_engine does it on a thread of its own.
+        self._engine_lock = threading.Lock()
         self._pipeline: Pipeline | None = None
         self._worker: FrameWorker | None = None
         self._reception: ImageReception | None = None
@@ -86,6 +95,14 @@ class InferenceNode(GuardedLifecycleNode):
         self._last_error = ""
         self._health_publisher = self.create_publisher(messages.EngineHealth, "engine_health", 10)
         self._thermal_publisher = self.create_publisher(messages.ThermalState, "thermal_state", LATCHED)
+        self._replacement = EngineReplacement(
+            self,
+            settings=lambda: self._settings,
+            present=lambda: None if self._pipeline is None else self._pipeline.model,
+            load=self._load,
+            install=self._install,
+            on_installed=self._on_installed,
+        )
         self._diagnostics = DiagnosticsPublisher(self, _TASKS)
         self._report_timer = self._create_report_timer()
         self._log_bridge.install(is_debug=False)
@@ -108,8 +125,12 @@ class InferenceNode(GuardedLifecycleNode):
         )
         if configuration.fallback_reason:
             self.get_logger().warning(f"fallback: {configuration.fallback_reason}")
+        if model.fidelity is not None:
+            self.get_logger().info(f"fidelity against FP32: {fidelity_summary(model.fidelity)}")
         if not model.is_gated:
-            self.get_logger().warning("this engine did not pass the engine gate (allow_ungated is set): not for flight")
+            self.get_logger().warning(
+                f"not for flight: this engine did not pass the gate, but allow_ungated is set ({model.gate_complaint})"
+            )
 
     def activate(self) -> None:
         assert self._worker is not None
@@ -124,10 +145,12 @@ class InferenceNode(GuardedLifecycleNode):
         if self._reception is not None:
             self._reception.close()
             self._reception = None
-        self._worker = None
-        if self._pipeline is not None:
-            self._pipeline.close()
-            self._pipeline = None
+        with self._engine_lock:
+            self._worker = None
+            self._settings = None
+            if self._pipeline is not None:
+                self._pipeline.close()
+                self._pipeline = None
         if self._thermal_timer is not None:
             self.destroy_timer(self._thermal_timer)
             self._thermal_timer = None
@@ -165,7 +188,9 @@ class InferenceNode(GuardedLifecycleNode):
             source, settings.thermal_poll_hz, on_flip=self._publish_thermal_state, no_source_reason=reason
         )
         self._thermal.start()
-        self._pipeline = assemble_pipeline(settings, thermal_publisher=self._thermal)
+        self._memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
+        self._pipeline = self._load(settings)
+        self._settings = settings
         self._ledger, self._latency, self._last_error = FrameLedger(), LatencyWindow(), ""
         self._reported = self._ledger.counts()
         self._worker = FrameWorker(
@@ -193,6 +218,21 @@ class InferenceNode(GuardedLifecycleNode):
         )
         parameters.is_configured = True
 
+    def _load(self, settings: Settings) -> Pipeline:
+        return assemble_pipeline(settings, thermal_publisher=self._thermal, memory_budget=self._memory_budget)
+
+    def _install(self, pipeline: Pipeline) -> None:
+        with self._engine_lock:
+            if self._worker is None or self._pipeline is None:
+                raise InferenceError("the node was cleaned up while the new engine was loading; configure it again")
+            self._worker.swap(pipeline, self._node_parameters.number("deactivate_timeout_s"))
+            old, self._pipeline = self._pipeline, pipeline
+        old.close()
+
+    def _on_installed(self, settings: Settings) -> None:
+        self._settings = settings
+        self._publish_model_info()
+
     def _create_features_publisher(self) -> None:
         assert self._pipeline is not None
         qos = features_qos(
@@ -216,16 +256,14 @@ class InferenceNode(GuardedLifecycleNode):
     # On the worker's thread.
 
     def _publish(self, result: PipelineResult) -> None:
-        assert self._pipeline is not None
         dropped = self._ledger.take_dropped_since_last()
         try:
             message = features_message(
                 self._factory,
                 result,
-                self._pipeline.model,
                 camera_id=self._node_parameters.text("camera_id"),
                 dropped_since_last=dropped,
-                is_throttling=self._pipeline.thermal_state().thermal_throttle_active,
+                is_throttling=self._thermal_state().thermal_throttle_active,
             )
             self._features_publisher.publish(message)
         except Exception:
@@ -270,7 +308,7 @@ class InferenceNode(GuardedLifecycleNode):
     def _statuses(self, counts: FrameCounts) -> list[TaskStatus]:
         model = self._pipeline.model if self._pipeline is not None else None
         statuses = [
-            engine_status(model, self.lifecycle_state, self._configure_error),
+            engine_status(model, self.lifecycle_state, self._configure_error, self._replacement.history),
             inference_status(
                 counts,
                 _difference(counts, self._reported),

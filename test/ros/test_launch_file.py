@@ -23,6 +23,7 @@ _DEFAULTS = {
     "runtime": "",
     "model": "",
     "checkpoint": "",
+    "engine_store": "",
     "image_topic": "",
     "image_transport": "",
     "camera_id": "",

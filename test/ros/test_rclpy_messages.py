@@ -58,12 +58,11 @@ def _features() -> LocalFeatures:
 @pytest.mark.parametrize("step", [1, 2], ids=["contiguous", "strided"])
 def test_global_descriptor_round_trip_is_exact(step: int) -> None:
     values: NDArray[np.float32] = np.random.default_rng(1).standard_normal(448 * step).astype(np.float32)[::step]
-    result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(values), _TIMINGS)
+    result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(values), _TIMINGS, _model("efficientnet_lite0_grid"))
     drops = {DropReason.STALE: 2}
     sent = features_message(
         RclpyMessageFactory(),
         result,
-        _model("efficientnet_lite0_grid"),
         camera_id="",
         dropped_since_last=drops,
         is_throttling=True,
@@ -77,11 +76,10 @@ def test_global_descriptor_round_trip_is_exact(step: int) -> None:
 
 def test_local_features_round_trip_is_exact() -> None:
     features = _features()
-    result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS)
+    result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS, _model("xfeat"))
     sent = features_message(
         RclpyMessageFactory(),
         result,
-        _model("xfeat"),
         camera_id="nadir",
         dropped_since_last={},
         is_throttling=False,
@@ -94,13 +92,13 @@ def test_local_features_round_trip_is_exact() -> None:
 
 def test_rclpy_reads_what_was_written_without_ros() -> None:
     without_ros, with_ros = RosbagsMessageFactory(), RclpyMessageFactory()
-    result = PipelineResult(_STAMP_NS, "camera", _features(), _TIMINGS)
+    result = PipelineResult(_STAMP_NS, "camera", _features(), _TIMINGS, _model("xfeat"))
     state = ThermalState(40.0, 50.0, True, 918.0, 7, True, "power cap", "nvml")
 
     def build(factory: MessageFactory) -> list[Any]:
         return [
             features_message(
-                factory, result, _model("xfeat"), camera_id="", dropped_since_last={}, is_throttling=False
+                factory, result, camera_id="", dropped_since_last={}, is_throttling=False
             ),
             model_info_message(factory, _model("xfeat"), stamp_ns=_STAMP_NS, camera_id="nadir"),
             thermal_state_message(factory, state, stamp_ns=_STAMP_NS),

@@ -1,7 +1,7 @@
 """Diagnostic tasks: pure functions from what is known to a status with a level, a sentence and values."""
 
 from gps_denied_inference.core.health.camera_input import InputReading, input_status
-from gps_denied_inference.core.health.engine import engine_status
+from gps_denied_inference.core.health.engine import engine_status, fidelity_summary
 from gps_denied_inference.core.health.inference import inference_status
 from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
 from gps_denied_inference.core.health.thermal import thermal_status
@@ -11,6 +11,7 @@ __all__ = [
     "Level",
     "TaskStatus",
     "engine_status",
+    "fidelity_summary",
     "inference_status",
     "input_status",
     "thermal_status",

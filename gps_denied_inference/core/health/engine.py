@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+from gps_denied_inference.core.engines import FidelityReport
 from gps_denied_inference.core.health.status import Level, TaskStatus
 from gps_denied_inference.core.pipeline import ModelIdentity
 
-__all__ = ["engine_status"]
+__all__ = ["engine_status", "fidelity_summary"]
 
 
-def engine_status(model: ModelIdentity | None, lifecycle_state: str, configure_error: str) -> TaskStatus:
+def engine_status(
+    model: ModelIdentity | None, lifecycle_state: str, configure_error: str, swaps: Sequence[str] = ()
+) -> TaskStatus:
     """Judge the engine.
 
     Args:
         model: what is loaded; None while nothing is.
         lifecycle_state: of the node.
         configure_error: why the last configure failed; empty when it did not.
+        swaps: what became of the last requests to replace the engine, oldest first.
 
     Returns:
         ERROR after a failed configure, WARN for an ungated engine or a fallback, else OK.
@@ -37,7 +44,11 @@ def engine_status(model: ModelIdentity | None, lifecycle_state: str, configure_e
         "requested_device": configuration.requested_device,
         "effective_device": configuration.effective_device,
         "fallback_reason": configuration.fallback_reason,
-        "gate": "passed" if model.is_gated else "not gated (allow_ungated)",
+        "engine_file": model.engine_file,
+        "engine_sha256": model.engine_sha256,
+        "gate": "passed" if model.is_gated else f"not gated (allow_ungated): {model.gate_complaint}",
+        "fidelity": "not measured" if model.fidelity is None else fidelity_summary(model.fidelity),
+        **{f"swap_{number}": outcome for number, outcome in enumerate(swaps, start=1)},
     }
     complaints = []
     if not model.is_gated:
@@ -47,3 +58,11 @@ def engine_status(model: ModelIdentity | None, lifecycle_state: str, configure_e
     if complaints:
         return TaskStatus("engine", Level.WARN, "; ".join(complaints), values)
     return TaskStatus("engine", Level.OK, f"{model.name} on {model.runtime_label.value}", values)
+
+
+def fidelity_summary(report: FidelityReport) -> str:
+    """Say in words how near an engine's outputs are to the FP32 reference."""
+    text = f"descriptor cosine min {report.minimum:.6f}, mean {report.mean:.6f}"
+    if not math.isnan(report.repeatability):
+        text += f", repeatability {report.repeatability:.3f}"
+    return f"{text}, over {report.count} golden images"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,6 @@ class EngineHealthReport:
 def features_message(
     factory: MessageFactory,
     result: PipelineResult,
-    model: ModelIdentity,
     *,
     camera_id: str,
     dropped_since_last: Mapping[DropReason, int],
@@ -55,6 +55,7 @@ def features_message(
     Args:
         camera_id: empty takes the frame's frame_id.
     """
+    model = result.model
     stamps = {
         "header": factory.header(result.stamp_ns, result.frame_id),
         "camera_id": camera_id or result.frame_id,
@@ -91,7 +92,7 @@ def features_message(
 
 def model_info_message(factory: MessageFactory, model: ModelIdentity, *, stamp_ns: int, camera_id: str) -> Any:
     """Return the `ModelInfo` message of a loaded engine."""
-    spec, configuration = model.spec, model.configuration
+    spec, configuration, fidelity = model.spec, model.configuration, model.fidelity
     return factory.make(
         "ModelInfo",
         header=factory.header(stamp_ns, ""),
@@ -99,6 +100,8 @@ def model_info_message(factory: MessageFactory, model: ModelIdentity, *, stamp_n
         engine=model.engine,
         model=model.name,
         weights_sha256=model.weights_sha256,
+        engine_file=model.engine_file,
+        engine_sha256=model.engine_sha256,
         license=spec.license,
         paper=spec.paper,
         output_kind=spec.output_kind.value,
@@ -118,6 +121,11 @@ def model_info_message(factory: MessageFactory, model: ModelIdentity, *, stamp_n
         provider=configuration.provider,
         fallback_reason=configuration.fallback_reason,
         is_gated=model.is_gated,
+        gate_complaint=model.gate_complaint,
+        fidelity_count=0 if fidelity is None else fidelity.count,
+        fidelity_min_cosine=math.nan if fidelity is None else fidelity.minimum,
+        fidelity_mean_cosine=math.nan if fidelity is None else fidelity.mean,
+        fidelity_repeatability=math.nan if fidelity is None else fidelity.repeatability,
         package_version=__version__,
     )
 

@@ -17,6 +17,7 @@ from gps_denied_inference.core.contracts import (
     Frame,
     ImageFrame,
     OutputKind,
+    RuntimeLabel,
     StageTimings,
     ThermalState,
 )
@@ -37,12 +38,14 @@ class PipelineResult:
         stamp_ns, frame_id: the frame's own, verbatim.
         features: global descriptor or local features, owned by this object.
         timings: of this frame.
+        model: the network that made it; another one from frame to frame when the engine is replaced.
     """
 
     stamp_ns: int
     frame_id: str
     features: Features
     timings: StageTimings
+    model: ModelIdentity
 
 
 class Pipeline:
@@ -54,6 +57,7 @@ class Pipeline:
         model: what it is.
         top_k: most keypoints to keep; 0 keeps all that the network returns.
         clock: steady clock, nanoseconds.
+        on_close: called once, after the engine was released.
     """
 
     def __init__(
@@ -64,12 +68,14 @@ class Pipeline:
         *,
         top_k: int = 0,
         clock: Callable[[], int] = time.monotonic_ns,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
         self._runtime = runtime
         self._handle = handle
         self._top_k = top_k or model.spec.max_keypoints
         self._clock = clock
+        self._on_close = on_close
         self._preprocessor = Preprocessor(model.spec.preprocess)
         self._input_name = model.spec.inputs[0].name
         self._is_closed = False
@@ -87,6 +93,24 @@ class Pipeline:
             if self.model.spec.preprocess.color is ColorSpace.GRAY:
                 image_hwc = image_hwc[..., :1]
             self._preprocessor.prepare(image_hwc)
+
+    def warm_up_thread(self) -> None:
+        """Run the network once on zeros, on the thread that will call `process`.
+
+        Libraries keep their pools of threads per calling thread, and the runtime warmed the network on the thread that
+        loaded it. The fake runtime is left out: its answers are scripted call by call.
+
+        Raises:
+            InferenceError: the pipeline is closed, or the runtime failed.
+            OutOfMemoryError: the device is out of memory.
+        """
+        if self._is_closed:
+            raise InferenceError("this pipeline is closed and its engine released; assemble a new one")
+        if self.model.runtime_label is RuntimeLabel.FAKE:
+            return
+        self._runtime.infer(
+            self._handle, {item.name: np.zeros(item.shape, item.dtype) for item in self.model.spec.inputs}
+        )
 
     def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
         """Turn a frame into features.
@@ -129,7 +153,7 @@ class Pipeline:
             postprocess_ms=(finished_ns - inferred_ns) / 1e6,
             total_ms=(finished_ns - first_ns) / 1e6,
         )
-        return PipelineResult(frame.stamp_ns, frame.frame_id, features, timings)
+        return PipelineResult(frame.stamp_ns, frame.frame_id, features, timings, self.model)
 
     def thermal_state(self) -> ThermalState:
         """Return what the runtime knows of the computer's temperature; never blocks."""
@@ -140,6 +164,7 @@ class Pipeline:
         if not self._is_closed:
             self._is_closed = True
             self._runtime.release_engine(self._handle)
+            self._on_close()
 
     def __enter__(self) -> Pipeline:
         return self

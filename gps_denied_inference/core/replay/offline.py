@@ -197,7 +197,6 @@ class OfflineReplay:
             message = features_message(
                 self._writer.factory,
                 result,
-                self._pipeline.model,
                 camera_id="",
                 dropped_since_last=self._ledger.take_dropped_since_last(),
                 is_throttling=self._pipeline.thermal_state().thermal_throttle_active,

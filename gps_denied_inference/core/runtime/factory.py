@@ -20,6 +20,8 @@ __all__ = ["create_runtime"]
 _RUNTIMES = MappingProxyType(
     {
         RuntimeLabel.PYTORCH_FP16: ("gps_denied_inference.core.runtime.pytorch_fp16", "PytorchFp16Runtime"),
+        RuntimeLabel.ONNX_TRT_EP: ("gps_denied_inference.core.runtime.onnx_trt_ep", "OnnxTrtEpRuntime"),
+        RuntimeLabel.TENSORRT: ("gps_denied_inference.core.runtime.tensorrt_runtime", "TensorrtRuntime"),
         RuntimeLabel.FAKE: ("gps_denied_inference.core.runtime.fake", "FakeRuntime"),
     }
 )
@@ -47,7 +49,7 @@ def create_runtime(
         clock: steady clock, nanoseconds; `time.monotonic_ns`, when None.
 
     Raises:
-        RuntimeNotAvailableError: it is switched off by build flag or setting, or this version has none.
+        RuntimeNotAvailableError: it is switched off by build flag or setting.
     """
     if not build_flags.allows(label):
         flag = BUILD_FLAG_NAMES[label]
@@ -61,10 +63,6 @@ def create_runtime(
             f"runtime '{label.value}' is not enabled in the settings (enabled: {names}); add it to enabled_runtimes, "
             "or choose one of these"
         )
-    if label not in _RUNTIMES:
-        raise RuntimeNotAvailableError(
-            f"this version has no '{label.value}' runtime yet; use runtime:={RuntimeLabel.PYTORCH_FP16.value}"
-        )
     module_name, class_name = _RUNTIMES[label]
     runtime_class: Any = getattr(importlib.import_module(module_name), class_name)
     runtime: InferenceRuntime = runtime_class(
@@ -74,5 +72,19 @@ def create_runtime(
         thermal_publisher=thermal_publisher,
         architecture_registry=architecture_registry,
         clock=time.monotonic_ns if clock is None else clock,
+        **_own_options(label, options),
     )
     return runtime
+
+
+def _own_options(label: RuntimeLabel, options: RuntimeOptions) -> dict[str, Any]:
+    """Options that only one runtime knows."""
+    if label is RuntimeLabel.ONNX_TRT_EP:
+        return {
+            "providers": options.onnx_providers,
+            "intra_op_threads": options.intra_op_threads,
+            "allow_spinning": options.allow_spinning,
+        }
+    if label is RuntimeLabel.TENSORRT:
+        return {"flavour": options.tensorrt_flavour}
+    return {}

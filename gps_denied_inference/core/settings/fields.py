@@ -21,6 +21,42 @@ GENERAL_FIELDS: tuple[SettingField, ...] = (
         "Folder searched first for MODEL.safetensors, MODEL.pt or MODEL.pth; empty: only installed weight packages.",
     ),
     SettingField(
+        "engine_store",
+        "",
+        "Folder of the engine store that `gdi engine build` fills; empty: bare checkpoints, which need allow_ungated.",
+    ),
+    SettingField(
+        "require_signature",
+        False,
+        "Refuse a store whose manifest is not signed by a key of trusted_keys.",
+    ),
+    SettingField(
+        "trusted_keys",
+        (),
+        "Paths of Ed25519 public keys (PEM) whose signatures are trusted.",
+    ),
+    SettingField(
+        "gpu_memory_budget_bytes",
+        4 * 1024**3,
+        "GPU memory that all engines of the process may take together, bytes; checked before anything is allocated.",
+        minimum=0,
+        maximum=2**40,
+    ),
+    SettingField(
+        "fidelity_min_cosine",
+        0.99,
+        "Smallest cosine between the engine's descriptors and the FP32 reference's; below it the node refuses.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    SettingField(
+        "fidelity_min_repeatability",
+        0.9,
+        "Smallest share of the reference's keypoints that the engine finds within 3 pixels. Local features only.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    SettingField(
         "allow_cpu_fallback",
         False,
         "Run in FP32 on the CPU when the requested device is absent. Off: such a machine refuses at configure.",
@@ -28,7 +64,7 @@ GENERAL_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "allow_ungated",
         False,
-        "Run a bare checkpoint that did not pass the engine gate (desk and demo use). Diagnostics show it.",
+        "Run a bare checkpoint, or an engine that the engine gate refused (desk use). Diagnostics show it.",
     ),
     SettingField(
         "enabled_runtimes",
@@ -82,7 +118,13 @@ ENGINE_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "checkpoint",
         "",
-        "Path of the checkpoint (fake runtime: of its YAML script); empty: weights_dir, then installed packages.",
+        "Path of the checkpoint (fake runtime: of its YAML script); empty: weights_dir, then installed packages. "
+        "Not used with an engine_store, but by the fake runtime.",
+    ),
+    SettingField(
+        "engine_file",
+        "",
+        "Name of the engine file in the store; empty: the newest one for this model, runtime, precision and computer.",
     ),
     SettingField(
         "precision",
@@ -96,6 +138,30 @@ ENGINE_FIELDS: tuple[SettingField, ...] = (
         "architecture",
         "How another aspect ratio is treated; architecture: as the architecture declares. Part of space_id.",
         choices=("architecture", *(mode.value for mode in ResizeMode)),
+    ),
+    SettingField(
+        "onnx_providers",
+        ("tensorrt", "cuda", "cpu"),
+        "Execution providers of ONNX Runtime in order of preference. Runtime onnx_trt_ep only.",
+        choices=("tensorrt", "cuda", "cpu"),
+    ),
+    SettingField(
+        "intra_op_threads",
+        0,
+        "Threads of one operator on the CPU; 0: one for each core. Runtime onnx_trt_ep only.",
+        minimum=0,
+        maximum=256,
+    ),
+    SettingField(
+        "allow_spinning",
+        False,
+        "Waiting threads spin instead of sleeping: faster by little, at a whole core each. Runtime onnx_trt_ep only.",
+    ),
+    SettingField(
+        "tensorrt_flavour",
+        "auto",
+        "Which TensorRT to use; auto: tensorrt where installed, else tensorrt_rtx. Runtime tensorrt only.",
+        choices=("auto", "tensorrt", "tensorrt_rtx"),
     ),
     SettingField(
         "top_k",

@@ -34,6 +34,11 @@ class EngineSettings:
     precision: PrecisionMode = PrecisionMode.FP16
     device: str = "cuda:0"
     resize_mode: ResizeMode | None = None
+    engine_file: str = ""
+    onnx_providers: tuple[str, ...] = ("tensorrt", "cuda", "cpu")
+    intra_op_threads: int = 0
+    allow_spinning: bool = False
+    tensorrt_flavour: str = "auto"
     top_k: int = 0
 
     def __post_init__(self) -> None:
@@ -41,6 +46,8 @@ class EngineSettings:
             raise SettingsError("engines", self.name, "names of lower-case letters, digits and underscores")
         if not _DEVICE.fullmatch(self.device):
             raise SettingsError(f"{self.name}.device", self.device, "'cpu' or 'cuda:N'")
+        if Path(self.engine_file).name != self.engine_file:
+            raise SettingsError(f"{self.name}.engine_file", self.engine_file, "a file name without a folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,12 @@ class Settings:
 
     engines: tuple[EngineSettings, ...] = (EngineSettings(),)
     weights_dir: Path | None = None
+    engine_store: Path | None = None
+    require_signature: bool = False
+    trusted_keys: tuple[Path, ...] = ()
+    gpu_memory_budget_bytes: int = 4 * 1024**3
+    fidelity_min_cosine: float = 0.99
+    fidelity_min_repeatability: float = 0.9
     allow_cpu_fallback: bool = False
     allow_ungated: bool = False
     enabled_runtimes: frozenset[RuntimeLabel] = field(default_factory=lambda: frozenset(RuntimeLabel))
@@ -96,6 +109,12 @@ def settings_from_mapping(values: Mapping[str, object]) -> Settings:
     return Settings(
         engines=tuple(_engine(name, values) for name in names),
         weights_dir=_path(general["weights_dir"]),
+        engine_store=_path(general["engine_store"]),
+        require_signature=bool(general["require_signature"]),
+        trusted_keys=tuple(Path(key).expanduser() for key in _strings(general["trusted_keys"])),
+        gpu_memory_budget_bytes=int(str(general["gpu_memory_budget_bytes"])),
+        fidelity_min_cosine=float(str(general["fidelity_min_cosine"])),
+        fidelity_min_repeatability=float(str(general["fidelity_min_repeatability"])),
         allow_cpu_fallback=bool(general["allow_cpu_fallback"]),
         allow_ungated=bool(general["allow_ungated"]),
         enabled_runtimes=frozenset(RuntimeLabel(label) for label in _strings(general["enabled_runtimes"])),
@@ -125,8 +144,7 @@ def _path(value: object) -> Path | None:
 def _engine(name: str, values: Mapping[str, object]) -> EngineSettings:
     prefix = f"{name}."
     read = {item.name: _read(ENGINE_FIELDS, item.name, values, prefix) for item in ENGINE_FIELDS}
-    resize_mode, top_k = str(read["resize_mode"]), read["top_k"]
-    assert isinstance(top_k, int)
+    resize_mode = str(read["resize_mode"])
     return EngineSettings(
         name=name,
         runtime=RuntimeLabel(read["runtime"]),
@@ -135,5 +153,10 @@ def _engine(name: str, values: Mapping[str, object]) -> EngineSettings:
         precision=PrecisionMode(read["precision"]),
         device=str(read["device"]),
         resize_mode=None if resize_mode == "architecture" else ResizeMode(resize_mode),
-        top_k=top_k,
+        engine_file=str(read["engine_file"]),
+        onnx_providers=_strings(read["onnx_providers"]),
+        intra_op_threads=int(str(read["intra_op_threads"])),
+        allow_spinning=bool(read["allow_spinning"]),
+        tensorrt_flavour=str(read["tensorrt_flavour"]),
+        top_k=int(str(read["top_k"])),
     )

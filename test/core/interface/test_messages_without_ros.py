@@ -69,10 +69,10 @@ def test_every_field_of_every_message_carries_a_comment() -> None:
 
 def test_global_descriptor_survives_the_wire(factory: RosbagsMessageFactory) -> None:
     values = np.random.default_rng(0).standard_normal(448).astype(np.float32)
-    result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(values), _TIMINGS)
     model = _model("efficientnet_lite0_grid")
+    result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(values), _TIMINGS, model)
     drops = {DropReason.OVERWRITTEN: 3, DropReason.STALE: 1}
-    sent = features_message(factory, result, model, camera_id="", dropped_since_last=drops, is_throttling=True)
+    sent = features_message(factory, result, camera_id="", dropped_since_last=drops, is_throttling=True)
     received = _round_trip(factory, sent)
     np.testing.assert_array_equal(global_descriptor_from_message(received).values, values)
     assert stamp_ns_from_message(received) == _STAMP_NS
@@ -95,9 +95,9 @@ def test_local_features_survive_the_wire(factory: RosbagsMessageFactory) -> None
         image_height=1080,
         image_width=1920,
     )
-    result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS)
+    result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS, _model("xfeat"))
     sent = features_message(
-        factory, result, _model("xfeat"), camera_id="nadir", dropped_since_last={}, is_throttling=False
+        factory, result, camera_id="nadir", dropped_since_last={}, is_throttling=False
     )
     received = _round_trip(factory, sent)
     back = local_features_from_message(received)
@@ -111,18 +111,18 @@ def test_local_features_survive_the_wire(factory: RosbagsMessageFactory) -> None
 def test_no_keypoints_at_all_is_a_valid_message(factory: RosbagsMessageFactory) -> None:
     empty = np.empty((0, 2), np.float32)
     features = LocalFeatures(empty, np.empty(0, np.float32), np.empty((0, 64), np.float32), 10, 20)
-    result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS)
-    sent = features_message(factory, result, _model("xfeat"), camera_id="", dropped_since_last={}, is_throttling=False)
+    result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS, _model("xfeat"))
+    sent = features_message(factory, result, camera_id="", dropped_since_last={}, is_throttling=False)
     back = local_features_from_message(_round_trip(factory, sent))
     assert (back.count, back.dimension) == (0, 64)
 
 
 def test_invalid_or_inconsistent_message_is_refused(factory: RosbagsMessageFactory) -> None:
-    result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(np.zeros(448, np.float32)), _TIMINGS)
+    model = _model("efficientnet_lite0_grid")
+    result = PipelineResult(_STAMP_NS, "camera", GlobalDescriptor(np.zeros(448, np.float32)), _TIMINGS, model)
     message = features_message(
         factory,
         result,
-        _model("efficientnet_lite0_grid"),
         camera_id="",
         dropped_since_last={},
         is_throttling=False,

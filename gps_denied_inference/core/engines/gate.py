@@ -1,0 +1,295 @@
+"""The engine gate: an engine is run only when each step passes, in this order.
+
+    schema → host → sidecar → hash → manifest (→ signature)
+
+The first step that fails names the error; later steps are still taken where they can be, and add their reasons. The
+gate only reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from gps_denied_inference.core.contracts import EngineCacheEntry
+from gps_denied_inference.core.engines.atomic_files import file_sha256
+from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
+from gps_denied_inference.core.engines.host import HostTuple
+from gps_denied_inference.core.engines.manifest import ManifestEntry
+from gps_denied_inference.core.engines.signature import verify_manifest
+from gps_denied_inference.core.engines.store import SIDECAR_SUFFIX, EngineStore
+from gps_denied_inference.core.errors import (
+    EngineError,
+    EngineHashMismatchError,
+    EngineManifestError,
+    EngineSchemaMismatchError,
+    EngineSidecarMissingError,
+)
+
+__all__ = ["EngineGate", "GateStep", "GateVerdict"]
+
+_SIDECAR = re.compile(r"([0-9a-f]{64})  ([^\n/]+)\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class GateStep:
+    """What a step found.
+
+    Attributes:
+        name: `schema`, `host`, `sidecar`, `hash`, `manifest` or `signature`.
+        passed: False also when it could not be taken.
+        reason: why it did not pass; empty when it did.
+    """
+
+    name: str
+    passed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """Whether an engine may be run.
+
+    Attributes:
+        path: the engine file.
+        steps: that were taken, in order.
+        error: of the first step that failed; None when it was accepted.
+        entry: for the runtime; None when the file could not be read. Of a refused engine, for `allow_ungated` only.
+        manifest_entry: what the manifest says of it; None when it says nothing.
+    """
+
+    path: Path
+    steps: tuple[GateStep, ...]
+    error: EngineError | None
+    entry: EngineCacheEntry | None
+    manifest_entry: ManifestEntry | None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.error is None
+
+    def require(self) -> EngineCacheEntry:
+        """Return the entry of an accepted engine.
+
+        Raises:
+            EngineError: the first step's that failed.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.entry is not None
+        return self.entry
+
+
+class EngineGate:
+    """Checks engines of a store.
+
+    Args:
+        store: whose engines.
+        host: the computer that is to run them.
+        require_signature: refuse a manifest that no trusted key signed.
+        trusted_keys: PEM files of Ed25519 public keys.
+    """
+
+    def __init__(
+        self,
+        store: EngineStore,
+        host: HostTuple,
+        *,
+        require_signature: bool = False,
+        trusted_keys: tuple[Path, ...] = (),
+    ) -> None:
+        self._store = store
+        self._host = host
+        self._require_signature = require_signature
+        self._trusted_keys = trusted_keys
+
+    def validate(self, path: Path) -> GateVerdict:
+        """Judge an engine. Never raises for what it finds: the verdict says it."""
+        judgement = _Judgement(path)
+        name = self._read_name(judgement)
+        if name is not None:
+            mismatches = name.mismatches(self._host)
+            judgement.note(
+                "host",
+                EngineSchemaMismatchError(
+                    f"{path.name} does not fit this computer: {'; '.join(mismatches)}. Build it here: gdi engine build "
+                    f"{name.model} --runtime {name.runtime.value} --store {self._store.root}"
+                )
+                if mismatches
+                else None,
+            )
+        stated = self._read_sidecar(judgement)
+        found = self._hash(judgement, stated, name)
+        manifest_entry = self._look_up(judgement, found)
+        if self._require_signature:
+            try:
+                verify_manifest(self._store, self._trusted_keys)
+            except EngineManifestError as error:
+                judgement.note("signature", error)
+            else:
+                judgement.note("signature", None)
+        entry = None if name is None or found is None else _cache_entry(path, name, found, manifest_entry)
+        return GateVerdict(path, tuple(judgement.steps), judgement.error, entry, manifest_entry)
+
+    def _read_name(self, judgement: _Judgement) -> EngineFileName | None:
+        path = judgement.path
+        try:
+            name = EngineFileName.parse(path.name)
+        except EngineSchemaMismatchError as error:
+            judgement.note("schema", error)
+            return None
+        problem: EngineError | None = None
+        root = self._store.root.resolve()
+        if path.parent.resolve() != root or path.resolve().parent != root:
+            problem = EngineSchemaMismatchError(
+                f"{path} lies outside the engine store {self._store.root}; engines are run from the store alone: "
+                "build it "
+                "there"
+            )
+        elif path.exists() and not path.is_file():
+            problem = EngineSchemaMismatchError(
+                f"{path} is a folder, not an engine file; remove it and build the engine"
+            )
+        judgement.note("schema", problem)
+        return name
+
+    def _read_sidecar(self, judgement: _Judgement) -> str | None:
+        path = judgement.path
+        sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
+        try:
+            text = sidecar.read_text(encoding="ascii", errors="replace")
+        except OSError as error:
+            judgement.note(
+                "sidecar",
+                EngineSidecarMissingError(
+                    f"{sidecar} cannot be read ({error.strerror}), so nothing says what {path.name} should be; build "
+                    "the "
+                    "engine again"
+                ),
+            )
+            return None
+        match = _SIDECAR.fullmatch(text)
+        if match is None or match.group(2) != path.name:
+            judgement.note("sidecar", None)
+            judgement.note(
+                "hash",
+                EngineHashMismatchError(
+                    f"{sidecar} does not state the SHA-256 of {path.name} ('{text[:80].strip()}'); build the engine "
+                    "again"
+                ),
+            )
+            return None
+        judgement.note("sidecar", None)
+        return match.group(1)
+
+    def _hash(self, judgement: _Judgement, stated: str | None, name: EngineFileName | None) -> str | None:
+        """Compare the file with its sidecar and its name; returns its SHA-256 where it could be read."""
+        path = judgement.path
+        try:
+            found = file_sha256(path)
+        except OSError as error:
+            if not judgement.has("hash"):
+                judgement.note(
+                    "hash",
+                    EngineHashMismatchError(f"{path} cannot be read ({error.strerror}); build the engine again"),
+                )
+            return None
+        if judgement.has("hash"):
+            return found
+        problem: EngineError | None = None
+        if stated is not None and found != stated:
+            problem = EngineHashMismatchError(
+                f"{path.name} has SHA-256 {found}, its sidecar says {stated}; the file was changed or is incomplete: "
+                "build "
+                "the engine again"
+            )
+        elif name is not None and found[:DIGEST_LENGTH] != name.digest:
+            problem = EngineHashMismatchError(
+                f"{path.name} has SHA-256 {found}, its name says {name.digest}...; the file was changed or renamed: "
+                "build "
+                "the engine again"
+            )
+        elif stated is None:
+            judgement.note_skipped("hash", "there is no sidecar to compare with")
+            return found
+        judgement.note("hash", problem)
+        return found
+
+    def _look_up(self, judgement: _Judgement, found: str | None) -> ManifestEntry | None:
+        path = judgement.path
+        try:
+            entry = self._store.manifest().entry(path.name)
+        except EngineManifestError as error:
+            judgement.note("manifest", error)
+            return None
+        problem = self._manifest_problem(path, entry, found)
+        judgement.note("manifest", None if problem is None else EngineManifestError(problem))
+        return entry
+
+    def _manifest_problem(self, path: Path, entry: ManifestEntry | None, found: str | None) -> str | None:
+        if entry is None:
+            return f"the manifest of {self._store.root} has no entry for {path.name}; build the engine again"
+        if found is not None and entry.sha256 != found:
+            return (
+                f"the manifest says {path.name} has SHA-256 {entry.sha256}, it has {found}; build the engine again, or "
+                "restore the manifest that belongs to it"
+            )
+        for name, expected in entry.artefacts.items():
+            artefact = self._store.artefact_path(name)
+            if Path(name).name != name:
+                return f"the manifest of {self._store.root} names an artefact outside the store ('{name}')"
+            try:
+                actual = file_sha256(artefact)
+            except OSError as error:
+                return (
+                    f"{name}, which belongs to {path.name}, cannot be read ({error.strerror}); build the engine again"
+                )
+            if actual != expected:
+                return f"{name}, which belongs to {path.name}, was changed since the build; build the engine again"
+        try:
+            parts = EngineFileName.parse(path.name)
+        except EngineSchemaMismatchError:
+            return None
+        if (entry.model, entry.runtime, entry.precision) != (parts.model, parts.runtime, parts.precision):
+            return f"the manifest and the name of {path.name} disagree on what it is; build the engine again"
+        return None
+
+
+class _Judgement:
+    """Steps as they are taken."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.steps: list[GateStep] = []
+        self.error: EngineError | None = None
+
+    def note(self, name: str, error: EngineError | None) -> None:
+        self.steps.append(GateStep(name, error is None, "" if error is None else str(error)))
+        if self.error is None:
+            self.error = error
+
+    def note_skipped(self, name: str, reason: str) -> None:
+        self.steps.append(GateStep(name, False, reason))
+
+    def has(self, name: str) -> bool:
+        return any(step.name == name for step in self.steps)
+
+
+def _cache_entry(
+    path: Path, name: EngineFileName, sha256: str, manifest_entry: ManifestEntry | None
+) -> EngineCacheEntry:
+    extras: Mapping[str, str] = {"model_name": name.model, "runtime": name.runtime.value}
+    if manifest_entry is not None:
+        extras = {**manifest_entry.build_flags, **extras, "weights_sha256": manifest_entry.weights_sha256}
+    return EngineCacheEntry(
+        path=path,
+        sha256=sha256,
+        precision=name.precision,
+        sm=",".join(name.sms),
+        jetpack=name.platform.removeprefix("jp") if name.platform.startswith("jp") else "",
+        tensorrt=name.toolchain if name.toolchain.startswith(("trt", "rtx", "ortep")) else "",
+        extras=MappingProxyType(dict(extras)),
+    )

@@ -1,0 +1,159 @@
+"""Service `~/load_engine`: another engine takes the place of the present one while the node works."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.task import Future
+
+import gps_denied_inference.srv as services
+from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.errors import EngineFidelityError, GpsDeniedInferenceError, SettingsError
+from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
+from gps_denied_inference.core.settings import Settings
+
+__all__ = ["EngineReplacement"]
+
+_HISTORY = 5
+"""How many outcomes the diagnostics show."""
+
+
+class EngineReplacement:
+    """Loads, warms and checks the new engine on a thread of its own, beside the old one, which works on.
+
+    Args:
+        node: owns the service.
+        settings: what the node runs by now; None while it is not configured.
+        present: the model that works now.
+        load: makes a pipeline of settings; called on the loading thread.
+        install: puts it in the old one's place between two frames and closes the old one; called on the loading thread.
+            Raises, and changes nothing, when the node was cleaned up meanwhile or the old engine does not return.
+        on_installed: called on the executor's thread afterwards, with the settings that the new engine was loaded by.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        settings: Callable[[], Settings | None],
+        present: Callable[[], ModelIdentity | None],
+        load: Callable[[Settings], Pipeline],
+        install: Callable[[Pipeline], None],
+        on_installed: Callable[[Settings], None],
+    ) -> None:
+        self._node = node
+        self._settings = settings
+        self._present = present
+        self._load = load
+        self._install = install
+        self._on_installed = on_installed
+        self._history: list[str] = []
+        self._is_loading = False
+        node.create_service(services.LoadEngine, "~/load_engine", self._answer)
+
+    @property
+    def history(self) -> Sequence[str]:
+        """Outcomes of the last requests, oldest first."""
+        return tuple(self._history)
+
+    async def _answer(self, request: Any, response: Any) -> Any:
+        try:
+            message = await self._replace(request)
+            response.success = True
+            self._node.get_logger().info(message)
+        except GpsDeniedInferenceError as error:
+            response.success = False
+            message = f"{error}; the present engine stays"
+            self._node.get_logger().error(f"load_engine refused: {message}")
+        except Exception as error:  # whatever a backend throws: the old engine works on, and the caller is told
+            response.success = False
+            message = f"{type(error).__name__}: {error}; the present engine stays"
+            self._node.get_logger().error(f"load_engine failed: {message}")
+        response.message = message
+        present = self._present()
+        response.space_id = "" if present is None else present.space_id
+        response.engine_sha256 = "" if present is None else present.engine_sha256
+        self._remember(message)
+        return response
+
+    async def _replace(self, request: Any) -> str:
+        settings, present = self._settings(), self._present()
+        if settings is None or present is None:
+            raise SettingsError("load_engine", request.engine, "a configured node; configure it first")
+        if self._is_loading:
+            raise SettingsError("load_engine", request.engine, "one request at a time; wait for the answer to the last")
+        wanted = _changed(settings, request)
+        done: Any = Future()
+
+        def work() -> None:
+            try:
+                self._load_and_install(wanted, present, allow_other_space=bool(request.allow_other_space))
+            except BaseException as error:
+                done.set_result(error)
+            else:
+                done.set_result(None)
+
+        self._is_loading = True
+        try:
+            threading.Thread(target=work, name="load_engine", daemon=True).start()
+            error = await done
+        finally:
+            self._is_loading = False
+        if error is not None:
+            raise error
+        self._on_installed(wanted)
+        now = self._present()
+        assert now is not None
+        return f"{now.name} ({now.runtime_label.value}, {now.engine_file}) took the place of {present.engine_file}"
+
+    def _load_and_install(self, wanted: Settings, present: ModelIdentity, *, allow_other_space: bool) -> None:
+        pipeline = self._load(wanted)
+        try:
+            model = pipeline.model
+            if model.spec.output_kind is not present.spec.output_kind:
+                raise SettingsError(
+                    "model", model.name, f"a network that gives a {present.spec.output_kind.value}, as the present one"
+                )
+            if model.space_id != present.space_id and not allow_other_space:
+                raise EngineFidelityError(
+                    f"the new engine's descriptors live in space {model.space_id}, the present ones in "
+                    f"{present.space_id}: they cannot be compared; set allow_other_space when the map is of the new one"
+                )
+            self._install(pipeline)
+        except BaseException:
+            pipeline.close()
+            raise
+
+    def _remember(self, outcome: str) -> None:
+        self._history.append(f"{datetime.now(UTC):%H:%M:%S} UTC: {outcome}")
+        del self._history[:-_HISTORY]
+
+
+def _changed(settings: Settings, request: Any) -> Settings:
+    """Return the settings with what the request names."""
+    engine = settings.engine(request.engine or None)
+    changes: dict[str, Any] = {"engine_file": request.engine_file}
+    if request.model:
+        changes["model"] = request.model
+    if request.runtime:
+        changes["runtime"] = _member(RuntimeLabel, "runtime", request.runtime)
+    if request.precision:
+        changes["precision"] = _member(PrecisionMode, "precision", request.precision)
+    if request.checkpoint:
+        changes["checkpoint"] = Path(request.checkpoint).expanduser()
+    changed = replace(engine, **changes)
+    return replace(settings, engines=tuple(changed if item is engine else item for item in settings.engines))
+
+
+def _member(kind: type[Any], field: str, value: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = "one of " + ", ".join(repr(member.value) for member in kind)
+        raise SettingsError(field, value, allowed) from None
