@@ -24,7 +24,10 @@ _LOGGER = logging.getLogger("gps_denied_inference.worker")
 
 
 class FrameProcessor(Protocol):
-    """What the worker drives: a `Pipeline`, or a stand-in with the same method."""
+    """What the worker drives: a `Pipeline`, or a stand-in with the same methods."""
+
+    def warm_up_thread(self) -> None:
+        """Called once on each thread that will call `process`, before the first frame."""
 
     def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult: ...
 
@@ -36,7 +39,7 @@ class FrameWorker:
     worked on. Every frame ends in the ledger, published or dropped with a reason.
 
     Args:
-        pipeline: used from the worker thread only.
+        pipeline: used from the worker thread only; warmed there before its first frame.
         ledger: counts the frames.
         max_frame_age_ms: milliseconds of the steady clock since reception.
         publish: called on the worker thread with each result; the frame counts as published when it returns.
@@ -63,6 +66,8 @@ class FrameWorker:
         self._condition = threading.Condition()
         self._slot: tuple[Frame, int] | None = None
         self._is_running = False
+        self._is_busy = False
+        self._swaps_waiting = 0
         self._thread: threading.Thread | None = None
 
     @property
@@ -95,13 +100,42 @@ class FrameWorker:
         with self._condition:
             self._is_running = False
             self._empty_slot(DropReason.INACTIVE)
-            self._condition.notify()
+            self._condition.notify_all()
             thread = self._thread
         if thread is not None:
             thread.join(timeout_s)
             if thread.is_alive():
                 raise InferenceError(f"the network did not return within {timeout_s:g} s; its frame stays pending")
             self._thread = None
+
+    def swap(self, processor: FrameProcessor, timeout_s: float) -> FrameProcessor:
+        """Replace the processor between two frames; a waiting frame stays and goes to the new one.
+
+        Works while the worker is stopped, too. Call from any thread but the worker's own.
+
+        Args:
+            processor: warmed on the worker's thread before its first frame.
+            timeout_s: seconds to wait for the frame in work.
+
+        Returns:
+            The old processor, out of use from now on: the caller closes it.
+
+        Raises:
+            InferenceError: the frame in work did not end within `timeout_s` seconds; nothing has changed.
+        """
+        with self._condition:
+            # Under load the next frame would be begun before this thread wakes: the worker waits while one is counted.
+            self._swaps_waiting += 1
+            try:
+                if not self._condition.wait_for(lambda: not self._is_busy, timeout_s):
+                    raise InferenceError(
+                        f"the network did not return within {timeout_s:g} s; the present one stays, try again later"
+                    )
+                old, self._pipeline = self._pipeline, processor
+            finally:
+                self._swaps_waiting -= 1
+                self._condition.notify_all()
+        return old
 
     def submit(self, frame: Frame, received_ns: int | None = None) -> None:
         """Hand over a frame; never blocks on the network. Counts it as received.
@@ -118,7 +152,7 @@ class FrameWorker:
                 return
             self._empty_slot(DropReason.OVERWRITTEN)
             self._slot = (frame, stamp)
-            self._condition.notify()
+            self._condition.notify_all()
 
     def _empty_slot(self, reason: DropReason) -> None:
         if self._slot is not None:
@@ -126,21 +160,32 @@ class FrameWorker:
             self._ledger.drop(reason)
 
     def _work(self) -> None:
+        warmed: FrameProcessor | None = None
         while True:
             with self._condition:
-                while self._is_running and self._slot is None:
+                self._is_busy = False
+                self._condition.notify_all()
+                while self._is_running and (self._swaps_waiting or (self._slot is None and self._pipeline is warmed)):
                     self._condition.wait()
-                if self._slot is None:
+                if not self._is_running:
                     return
-                (frame, received_ns), self._slot = self._slot, None
-            self._work_on(frame, received_ns)
+                self._is_busy = True
+                processor = self._pipeline
+                taken = None
+                if processor is warmed:
+                    taken, self._slot = self._slot, None
+            if taken is None:
+                _warm_up(processor)
+                warmed = processor
+            else:
+                self._work_on(processor, *taken)
 
-    def _work_on(self, frame: Frame, received_ns: int) -> None:
+    def _work_on(self, processor: FrameProcessor, frame: Frame, received_ns: int) -> None:
         if (self._clock() - received_ns) / 1e6 > self.max_frame_age_ms:
             self._ledger.drop(DropReason.STALE)
             return
         try:
-            result = self._pipeline.process(frame, received_ns)
+            result = processor.process(frame, received_ns)
             if not self._is_running:
                 self._ledger.drop(DropReason.INACTIVE)
                 return
@@ -157,6 +202,14 @@ class FrameWorker:
                 _LOGGER.exception("the listener of dropped frames failed")
             return
         self._ledger.publish()
+
+
+def _warm_up(processor: FrameProcessor) -> None:
+    try:
+        processor.warm_up_thread()
+    except Exception:
+        # The first frame will fail likewise, and is counted and reported.
+        _LOGGER.exception("the network could not be warmed up on the thread of the worker")
 
 
 def _reason_of(error: Exception) -> DropReason:

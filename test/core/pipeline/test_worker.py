@@ -3,12 +3,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from model_identities import model_identity
 
 from gps_denied_inference.core.contracts import DropReason, Frame, GlobalDescriptor, ImageFrame, StageTimings
 from gps_denied_inference.core.errors import ImageDecodeError, InferenceError, NonFiniteOutputError
 from gps_denied_inference.core.pipeline import FrameCounts, FrameLedger, FrameWorker, PipelineResult
 
 _TIMEOUT_S = 20.0
+_MODEL = model_identity()
 _TIMINGS = StageTimings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -23,13 +25,22 @@ class GatedProcessor:
         self.entered = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
         self.error: Exception | None = None
+        self.warm_up_error: Exception | None = None
+        self.calls: list[tuple[str, int]] = []
+
+    def warm_up_thread(self) -> None:
+        self.calls.append(("warm_up", threading.get_ident()))
+        if self.warm_up_error is not None:
+            raise self.warm_up_error
 
     def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
+        self.calls.append(("process", threading.get_ident()))
         self.entered.release()
         assert self.gate.acquire(timeout=_TIMEOUT_S)
         if self.error is not None:
             raise self.error
-        return PipelineResult(frame.stamp_ns, frame.frame_id, GlobalDescriptor(np.zeros(1, np.float32)), _TIMINGS)
+        features = GlobalDescriptor(np.zeros(1, np.float32))
+        return PipelineResult(frame.stamp_ns, frame.frame_id, features, _TIMINGS, _MODEL)
 
 
 class Harness:
@@ -229,3 +240,120 @@ def test_books_balance_under_a_flood_from_many_threads() -> None:
     assert counts.received == 2000
     assert counts.received == counts.published + counts.dropped_total
     assert counts.published == len(harness.published) > 0
+
+
+def _let_pass(processor: GatedProcessor, frames: int = 1) -> GatedProcessor:
+    processor.gate.release(frames)
+    return processor
+
+
+def test_each_start_warms_the_network_once_on_the_thread_of_the_worker(harness: Harness) -> None:
+    for stamp in range(2):
+        harness.worker.start()
+        _let_pass(harness.processor)
+        harness.worker.submit(_frame(stamp))
+        assert harness.settled.acquire(timeout=_TIMEOUT_S)
+        harness.worker.stop(_TIMEOUT_S)
+    calls = harness.processor.calls
+    assert [name for name, _ in calls] == ["warm_up", "process"] * 2
+    assert calls[0][1] == calls[1][1] != threading.get_ident()
+    assert calls[2][1] == calls[3][1]
+
+
+def test_network_is_warm_without_any_frame(harness: Harness) -> None:
+    harness.worker.start()
+    harness.wait_until(lambda _: bool(harness.processor.calls))
+    harness.worker.stop(_TIMEOUT_S)
+    assert [name for name, _ in harness.processor.calls] == ["warm_up"]
+
+
+def test_failed_warm_up_is_logged_and_frames_are_tried(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    harness.processor.warm_up_error = InferenceError("cold")
+    harness.worker.start()
+    _let_pass(harness.processor)
+    harness.worker.submit(_frame(1))
+    harness.wait_until(lambda counts: counts.published == 1)
+    harness.worker.stop(_TIMEOUT_S)
+    assert "could not be warmed up" in caplog.text
+    assert [name for name, _ in harness.processor.calls] == ["warm_up", "process"]
+
+
+def test_swap_waits_for_the_frame_in_work_and_the_waiting_one_goes_to_the_new_processor(harness: Harness) -> None:
+    new = _let_pass(GatedProcessor())
+    returned: list[object] = []
+    harness.worker.start()
+    harness.worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    harness.worker.submit(_frame(2))
+    swapper = threading.Thread(target=lambda: returned.append(harness.worker.swap(new, _TIMEOUT_S)))
+    swapper.start()
+    harness.wait_until(lambda _: harness.worker._swaps_waiting == 1)
+    assert returned == []
+    _let_pass(harness.processor, 2)
+    swapper.join(_TIMEOUT_S)
+    counts = harness.wait_until(lambda counts: counts.published == 2)
+    assert returned == [harness.processor]
+    assert (counts.received, counts.dropped_total, counts.pending) == (2, 0, 0)
+    assert [name for name, _ in harness.processor.calls] == ["warm_up", "process"]
+    assert [name for name, _ in new.calls] == ["warm_up", "process"]
+    assert new.calls[0][1] == new.calls[1][1] == harness.processor.calls[0][1]
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_swap_gives_up_on_a_network_that_does_not_return_and_changes_nothing(harness: Harness) -> None:
+    new = GatedProcessor()
+    harness.worker.start()
+    harness.worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    with pytest.raises(InferenceError, match="did not return"):
+        harness.worker.swap(new, 0.01)
+    _let_pass(harness.processor, 2)
+    harness.wait_until(lambda counts: counts.published == 1)
+    harness.worker.submit(_frame(2))
+    harness.wait_until(lambda counts: counts.published == 2)
+    assert harness.published == [1, 2]
+    assert new.calls == []
+    harness.worker.stop(_TIMEOUT_S)
+
+
+def test_swap_before_the_start_and_after_the_stop(harness: Harness) -> None:
+    first, second = GatedProcessor(), _let_pass(GatedProcessor())
+    assert harness.worker.swap(first, 0.0) is harness.processor
+    harness.worker.start()
+    harness.wait_until(lambda _: bool(first.calls))
+    harness.worker.stop(_TIMEOUT_S)
+    assert harness.worker.swap(second, 0.0) is first
+    harness.worker.start()
+    harness.worker.submit(_frame(1))
+    harness.wait_until(lambda counts: counts.published == 1)
+    harness.worker.stop(_TIMEOUT_S)
+    assert harness.processor.calls == []
+    assert [name for name, _ in second.calls] == ["warm_up", "process"]
+
+
+def test_books_balance_when_processors_are_swapped_under_a_flood(harness: Harness) -> None:
+    processors = [_let_pass(GatedProcessor(), 10**6) for _ in range(20)]
+    _let_pass(harness.processor, 10**6)
+    harness.worker.start()
+    is_flooding = threading.Event()
+    is_flooding.set()
+
+    def flood() -> None:
+        stamp = 0
+        while is_flooding.is_set():
+            stamp += 1
+            harness.worker.submit(_frame(stamp))
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        old = [harness.worker.swap(processor, _TIMEOUT_S) for processor in processors]
+    finally:
+        is_flooding.clear()
+        flooder.join(_TIMEOUT_S)
+    harness.worker.stop(_TIMEOUT_S)
+    counts = harness.ledger.counts()
+    assert old == [harness.processor, *processors[:-1]]
+    assert counts.received == counts.published + counts.dropped_total
+    assert counts.dropped_total == counts.dropped[DropReason.OVERWRITTEN] + counts.dropped[DropReason.INACTIVE]
+    assert counts.published == len(harness.published)
