@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from gps_denied_inference.core.contracts import (
     ArchitectureSpec,
     ColorSpace,
     OutputKind,
+    PrecisionMode,
     PreprocessSpec,
     TensorSpec,
 )
@@ -116,3 +118,24 @@ def write_reference_checkpoint(folder: Path, name: str = f"{REFERENCE_CNN}.pt") 
     path = folder / name
     torch.save(seeded_reference().state_dict(), path)
     return path
+
+
+def write_reference_onnx(
+    folder: Path, precision: PrecisionMode = PrecisionMode.FP16, name: str = f"{REFERENCE_CNN}.onnx"
+) -> Path:
+    """Export the seeded reference network; the export itself is made once in a process."""
+    path = folder / name
+    path.write_bytes(_reference_onnx(precision))
+    return path
+
+
+@cache
+def _reference_onnx(precision: PrecisionMode) -> bytes:
+    from gps_denied_inference.core.engines.onnx_export import export_onnx
+
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        entry = reference_registry().lookup(REFERENCE_CNN)
+        return export_onnx(
+            entry, write_reference_checkpoint(folder), precision, folder / "network.onnx"
+        ).path.read_bytes()
