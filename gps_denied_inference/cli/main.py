@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from gps_denied_inference import __version__
-from gps_denied_inference.cli import demo, models, replay
+from gps_denied_inference.cli import demo, doctor, engine, models, preflight, replay
 from gps_denied_inference.core.errors import GpsDeniedInferenceError
 
 __all__ = ["main"]
 
-_SUBCOMMANDS = (replay, demo, models)
+_SUBCOMMANDS = (replay, demo, models, engine, preflight, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,76 @@
+"""`gdi engine build`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gps_denied_inference.cli.console import progress, say, table
+from gps_denied_inference.cli.engine.fields import entry_fields, entry_rows
+from gps_denied_inference.core.architectures import default_registry
+from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.engines.build import STAGES, BuildRequest, build_engine
+from gps_denied_inference.core.engines.host import probe_host
+from gps_denied_inference.core.engines.signature import sign_manifest
+from gps_denied_inference.core.engines.store import EngineStore
+
+__all__ = ["add_actions"]
+
+_STEPS_PER_STAGE = 100
+
+
+def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
+    """Add the action."""
+    parser = actions.add_parser(
+        "build",
+        parents=[common],
+        help="make an engine of a network's weights",
+        description="Makes an engine with its golden FP32 outputs and puts it into the store, where it passes the gate "
+        "of this computer. A build that fails leaves the store as it was.",
+    )
+    parser.add_argument("model", help="a name that 'gdi models' lists")
+    labels = [label.value for label in RuntimeLabel if label is not RuntimeLabel.FAKE]
+    parser.add_argument("--runtime", choices=labels, required=True, help="that is to run it")
+    parser.add_argument("--precision", choices=[mode.value for mode in PrecisionMode], default="fp16")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights; default: as --weights-dir")
+    parser.add_argument("--weights-dir", type=Path, help="folder searched first, then installed weight packages")
+    parser.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="of onnx_trt_ep")
+    parser.add_argument("--flavour", choices=["tensorrt", "tensorrt_rtx"], default="tensorrt", help="of tensorrt")
+    parser.add_argument(
+        "--sm", action="append", default=[], metavar="87", help="of tensorrt: compute capability; may be repeated"
+    )
+    parser.add_argument("--sign-with", type=Path, metavar="KEY", help="private key (PEM) to sign the manifest with")
+    parser.set_defaults(run_action=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build, and sign where a key is given."""
+    store = EngineStore(options.store)
+    request = BuildRequest(
+        model=options.model,
+        runtime=RuntimeLabel(options.runtime),
+        precision=PrecisionMode(options.precision),
+        checkpoint=options.checkpoint,
+        provider=options.provider,
+        flavour=options.flavour,
+        sms=tuple(options.sm),
+    )
+    with progress(f"building {options.model} for {options.runtime}", len(STAGES) * _STEPS_PER_STAGE) as show:
+        entry = build_engine(
+            request,
+            store,
+            registry=default_registry(),
+            host=probe_host(),
+            weights_dir=options.weights_dir,
+            on_progress=lambda stage, fraction: show(round((STAGES.index(stage) + fraction) * _STEPS_PER_STAGE)),
+        )
+    if options.sign_with is not None:
+        sign_manifest(store, options.sign_with)
+    if options.json:
+        say(json.dumps({"engine": str(store.path_of(entry)), **entry_fields(entry)}, indent=2))
+    else:
+        say(str(store.path_of(entry)))
+        say(table(entry_rows(entry)))
+    return 0

@@ -1,0 +1,157 @@
+"""`gdi preflight`: is this engine, on this computer, now, fit to fly?"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from gps_denied_inference.cli.checks import Check, Level, show_checks
+from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
+from gps_denied_inference.cli.preflight_checks import (
+    check_clock,
+    check_fidelity,
+    check_gate,
+    check_index,
+    check_latency,
+    check_memory,
+    check_placement,
+    check_thermal,
+    free_memory_bytes,
+    measure_latency,
+)
+from gps_denied_inference.cli.replay_report import model_fields, percentile_fields
+from gps_denied_inference.core.assembly import assemble_pipeline
+from gps_denied_inference.core.contracts import ThermalState
+from gps_denied_inference.core.engines.manifest import ManifestEntry
+from gps_denied_inference.core.engines.store import EngineStore
+from gps_denied_inference.core.errors import GpsDeniedInferenceError, SettingsError, TelemetryUnavailableError
+from gps_denied_inference.core.evaluation import percentiles
+from gps_denied_inference.core.settings import Settings, settings_from_mapping
+from gps_denied_inference.core.thermal import create_source
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "preflight",
+        help="check an engine and this computer before a flight",
+        description="Loads the engine as the node would: gate, fidelity, then its latency when warm, memory, the map's "
+        "index, clock and thermal state. Ends with status 1 when one of them fails.",
+    )
+    parser.add_argument("--store", type=Path, help="engine store; default: engine_store of --params")
+    parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the node; options win")
+    parser.add_argument("--engine", metavar="FILE", help="name of the engine file; default: the newest that fits")
+    parser.add_argument("--index", type=Path, metavar="FILE", help=".npz with space_id and descriptors of the map")
+    parser.add_argument("--budget-ms", type=float, default=400.0, help="bound of the p99 latency (default 400)")
+    parser.add_argument("--frames", type=_frames, default=100, help="frames to time (default 100)")
+    parser.add_argument("--require-signature", action="store_true", default=None, help="refuse an unsigned store")
+    parser.add_argument("--trusted-key", type=Path, action="append", metavar="PEM", help="public key; may be repeated")
+    parser.add_argument("--allow-cpu-fallback", action="store_true", default=None, help="desk use: warn, don't fail")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    group = parser.add_argument_group("engine (default: as --params says, else as the node's defaults)")
+    for name in ("model", "runtime", "precision", "device"):
+        group.add_argument(f"--{name}")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check. Returns 1 when anything fails."""
+    settings = _settings(options)
+    checks, facts = _checks(settings, options)
+    show_checks(checks, as_json=options.json, facts=facts)
+    return 1 if any(check.level is Level.FAIL for check in checks) else 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    values = settings_in_parameter_file(options.params) if options.params is not None else {}
+    names = values.get("engines", ["primary"])
+    engine = str(names[0]) if isinstance(names, list) and names else "primary"
+    given = {
+        "engine_store": options.store,
+        "require_signature": options.require_signature,
+        "trusted_keys": options.trusted_key and [str(path) for path in options.trusted_key],
+        "allow_cpu_fallback": options.allow_cpu_fallback,
+        f"{engine}.engine_file": options.engine,
+        f"{engine}.model": options.model,
+        f"{engine}.runtime": options.runtime,
+        f"{engine}.precision": options.precision,
+        f"{engine}.device": options.device,
+    }
+    values |= {
+        name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value is not None
+    }
+    settings = settings_from_mapping(values)
+    if settings.engine_store is None:
+        raise SettingsError(
+            "engine_store", "", "the folder of an engine store: give --store, or --params that names it"
+        )
+    return settings
+
+
+def _checks(settings: Settings, options: argparse.Namespace) -> tuple[list[Check], dict[str, Any]]:
+    wall_s, steady_s = time.time(), time.monotonic()
+    thermal = check_thermal(lambda: _read_thermal(settings))
+    try:
+        pipeline = assemble_pipeline(settings)
+    except GpsDeniedInferenceError as error:
+        # The gate, the fidelity check, the runtime or the memory budget refused; its sentence says which.
+        refusal = Check("load", Level.FAIL, f"{type(error).__name__}: {error}")
+        return [refusal, thermal], {"refused_by": type(error).__name__}
+    with pipeline:
+        model = pipeline.model
+        latencies_ms = measure_latency(pipeline, options.frames)
+        entry = _manifest_entry(settings, model.engine_file)
+        device = model.configuration.effective_device
+        checks = [
+            check_gate(model),
+            check_fidelity(model),
+            check_placement(model),
+            check_latency(latencies_ms, options.budget_ms),
+            check_memory(
+                entry.memory_bytes if entry is not None else 0,
+                settings.gpu_memory_budget_bytes,
+                free_memory_bytes(device),
+                device,
+            ),
+        ]
+        if options.index is not None:
+            checks.append(check_index(options.index, model))
+        built_at = entry.built_at if entry is not None else ""
+        checks.append(check_clock(built_at, time.time(), time.time() - wall_s, time.monotonic() - steady_s))
+        checks.append(thermal)
+        latency = percentiles(latencies_ms)
+        facts = {
+            **model_fields(model),
+            "engine_file": model.engine_file,
+            "latency_ms": percentile_fields(latency),
+            "budget_ms": options.budget_ms,
+        }
+    return checks, facts
+
+
+def _manifest_entry(settings: Settings, engine_file: str) -> ManifestEntry | None:
+    assert settings.engine_store is not None
+    return EngineStore(settings.engine_store).manifest().entry(engine_file)
+
+
+def _read_thermal(settings: Settings) -> ThermalState:
+    choice = create_source(settings.thermal_sources, timeline=settings.thermal_timeline)
+    if choice.source is None:
+        return ThermalState(cause=choice.reason)
+    try:
+        return choice.source.read()
+    except TelemetryUnavailableError as error:
+        return ThermalState(cause=str(error))
+    finally:
+        choice.source.close()
+
+
+def _frames(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 to 100000")
+    return value

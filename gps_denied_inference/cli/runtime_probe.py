@@ -1,0 +1,88 @@
+"""Whether a runtime can be used on this computer, and if not, why."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from gps_denied_inference.core.contracts import RuntimeLabel
+from gps_denied_inference.core.engines.host import HostTuple
+from gps_denied_inference.core.errors import GpsDeniedInferenceError
+from gps_denied_inference.core.optional import require
+from gps_denied_inference.core.runtime import BuildFlags, RuntimeOptions, create_runtime
+
+__all__ = ["RuntimeProbe", "probe_runtime"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeProbe:
+    """What was found.
+
+    Attributes:
+        label: the runtime.
+        is_usable: whether an engine can be run with it here.
+        is_full: whether it runs on a GPU.
+        text: versions, or the reason.
+    """
+
+    label: RuntimeLabel
+    is_usable: bool
+    is_full: bool
+    text: str
+
+
+def probe_runtime(label: RuntimeLabel, host: HostTuple) -> RuntimeProbe:
+    """Make the runtime and import what it needs; loads no engine."""
+    try:
+        create_runtime(label, enabled=frozenset(RuntimeLabel), build_flags=BuildFlags.load(), options=RuntimeOptions())
+        if label is RuntimeLabel.PYTORCH_FP16:
+            return _probe_torch()
+        if label is RuntimeLabel.ONNX_TRT_EP:
+            return _probe_onnxruntime(host)
+        if label is RuntimeLabel.TENSORRT:
+            return _probe_tensorrt(host)
+    except (GpsDeniedInferenceError, ImportError) as error:
+        return RuntimeProbe(label, False, False, str(error))
+    return RuntimeProbe(label, True, True, "plays scripts; for tests, runs no network")
+
+
+def _probe_torch() -> RuntimeProbe:
+    torch = require("torch", install="pip install torch==2.13.0", purpose="the pytorch_fp16 runtime")
+    text = f"torch {torch.__version__}"
+    if torch.cuda.is_available():
+        return RuntimeProbe(RuntimeLabel.PYTORCH_FP16, True, True, f"{text}, CUDA {torch.version.cuda}")
+    return RuntimeProbe(
+        RuntimeLabel.PYTORCH_FP16, True, False, f"{text} finds no CUDA device: FP32 on the CPU with allow_cpu_fallback"
+    )
+
+
+def _probe_onnxruntime(host: HostTuple) -> RuntimeProbe:
+    ort = require("onnxruntime", install="pip install onnxruntime==1.32.0", purpose="the onnx_trt_ep runtime")
+    providers = ort.get_available_providers()
+    text = f"onnxruntime {ort.__version__} with {', '.join(providers)}"
+    is_full = bool(host.sms) and bool({"CUDAExecutionProvider", "TensorrtExecutionProvider"} & set(providers))
+    if not is_full:
+        text += "; no GPU for it: FP32 on the CPU with device cpu or allow_cpu_fallback"
+    return RuntimeProbe(RuntimeLabel.ONNX_TRT_EP, True, is_full, text)
+
+
+def _probe_tensorrt(host: HostTuple) -> RuntimeProbe:
+    found, missing = [], []
+    for module in ("tensorrt", "tensorrt_rtx"):
+        try:
+            found.append(f"{module} {importlib.import_module(module).__version__}")
+        except Exception as error:  # a broken binding raises whatever its loader meets
+            missing.append(f"{module}: {type(error).__name__}: {error}")
+    if not found:
+        return RuntimeProbe(
+            RuntimeLabel.TENSORRT,
+            False,
+            False,
+            f"{'; '.join(missing)}; on a Jetson TensorRT comes with JetPack, elsewhere: pip install tensorrt-rtx-cu13",
+        )
+    text = ", ".join(found)
+    if not host.sms:
+        return RuntimeProbe(
+            RuntimeLabel.TENSORRT, False, False, f"{text} can build here, but there is no GPU to run on"
+        )
+    return RuntimeProbe(RuntimeLabel.TENSORRT, True, True, text)

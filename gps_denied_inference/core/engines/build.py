@@ -1,0 +1,243 @@
+"""Makes engines: checkpoint → golden outputs → export → compile → store → gate. Never called in flight."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+from gps_denied_inference import __version__
+from gps_denied_inference.core.architectures import ArchitectureEntry, ArchitectureRegistry, locate_weights
+from gps_denied_inference.core.contracts import BuildConfig, OptimizationProfile, PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.engines.crops import load_crops
+from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
+from gps_denied_inference.core.engines.gate import EngineGate
+from gps_denied_inference.core.engines.golden import golden_bytes, make_golden
+from gps_denied_inference.core.engines.host import HostTuple
+from gps_denied_inference.core.engines.manifest import ManifestEntry
+from gps_denied_inference.core.engines.onnx_export import export_onnx
+from gps_denied_inference.core.engines.store import GOLDEN_SUFFIX, EngineStore
+from gps_denied_inference.core.errors import EngineBuildError
+from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
+from gps_denied_inference.core.runtime.engine_file import read_source
+
+__all__ = ["STAGES", "BuildRequest", "build_engine"]
+
+STAGES = ("weights", "golden outputs", "export", "compile", "store", "check")
+"""What `on_progress` is told, in this order; an engine that needs no export or compilation leaves these out."""
+
+_WORKING_MEMORY_BYTES = 64 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What is to be built.
+
+    Attributes:
+        model: name of a registered architecture.
+        runtime: that is to run it.
+        precision: of its arithmetic.
+        checkpoint: its weights; looked up in `weights_dir`, then in installed packages, when None.
+        provider: for `onnx_trt_ep`: `cpu`, `cuda` or `tensorrt`.
+        flavour: for `tensorrt`: `tensorrt` or `tensorrt_rtx`.
+        sms: for `tensorrt`: compute capabilities to build for, e.g. `("87",)`; those of this computer, when empty.
+        profiles: of inputs with variable shapes.
+    """
+
+    model: str
+    runtime: RuntimeLabel
+    precision: PrecisionMode = PrecisionMode.FP16
+    checkpoint: Path | None = None
+    provider: str = "cpu"
+    flavour: str = "tensorrt"
+    sms: tuple[str, ...] = ()
+    profiles: tuple[OptimizationProfile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """A file that is an engine, and what it depends on."""
+
+    path: Path
+    toolchain: str
+    sms: tuple[str, ...] = ()
+    platform: str = "any"
+    source_onnx_sha256: str = ""
+    build_flags: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_engine(
+    request: BuildRequest,
+    store: EngineStore,
+    *,
+    registry: ArchitectureRegistry,
+    host: HostTuple,
+    weights_dir: Path | None = None,
+    on_progress: Callable[[str, float], None] = lambda _stage, _fraction: None,
+) -> ManifestEntry:
+    """Build an engine and put it into a store, with its golden outputs. Takes seconds to minutes.
+
+    A build that fails or is interrupted leaves the store as it was. The result has passed the gate, unless it was
+    built for another computer.
+
+    Args:
+        request: what to build.
+        store: where to put it.
+        registry: architectures.
+        host: this computer.
+        weights_dir: folder searched first for checkpoints.
+        on_progress: called with the name of the stage and the fraction of it that is done.
+
+    Raises:
+        UnknownArchitectureError: nobody registered the model.
+        EngineBuildError: the checkpoint, the export or the compilation failed, or the request is impossible.
+        RuntimeNotAvailableError: a package that the build needs is absent.
+        EngineError: the result did not pass the gate.
+    """
+    architecture = registry.lookup(request.model)
+    _require_buildable(request)
+    on_progress("weights", 0.0)
+    checkpoint = request.checkpoint or locate_weights(architecture.spec, architecture.name, weights_dir)
+    weights_sha256 = hashlib.sha256(read_source(checkpoint)).hexdigest()
+    on_progress("golden outputs", 0.0)
+    golden = make_golden(
+        architecture, checkpoint, load_crops(), lambda fraction: on_progress("golden outputs", fraction)
+    )
+    with tempfile.TemporaryDirectory(prefix="gdi-build-") as folder:
+        product = _make(request, architecture, checkpoint, weights_sha256, Path(folder), registry, host, on_progress)
+        on_progress("store", 0.0)
+        name = EngineFileName(
+            model=architecture.name,
+            runtime=request.runtime,
+            sms=product.sms,
+            platform=product.platform,
+            toolchain=product.toolchain,
+            precision=request.precision,
+            digest="0" * DIGEST_LENGTH,  # the store fills it in
+            suffix=product.path.suffix,
+        )
+        details = ManifestEntry(
+            file_name="",
+            sha256="",
+            size_bytes=0,
+            model=architecture.name,
+            runtime=request.runtime,
+            precision=request.precision,
+            weights_sha256=weights_sha256,
+            preprocess_sha256=architecture.spec.preprocess.sha256,
+            source_onnx_sha256=product.source_onnx_sha256,
+            license=architecture.spec.license,
+            built_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            package_version=__version__,
+            profiles=request.profiles,
+            build_flags=product.build_flags,
+            artefacts=MappingProxyType({}),
+            memory_bytes=_memory_bytes(product.path),
+        )
+        entry = store.add(product.path, name=name, details=details, artefacts={GOLDEN_SUFFIX: golden_bytes(golden)})
+    on_progress("check", 0.0)
+    if not EngineFileName.parse(entry.file_name).mismatches(host):
+        verdict = EngineGate(store, host).validate(store.path_of(entry))
+        if not verdict.is_accepted:
+            store.remove(entry)
+        verdict.require()
+    on_progress("check", 1.0)
+    return entry
+
+
+def _require_buildable(request: BuildRequest) -> None:
+    if request.runtime is RuntimeLabel.FAKE:
+        raise EngineBuildError(
+            "the fake runtime plays a script, for which there is nothing to build; give its path as the checkpoint"
+        )
+    if request.runtime is not RuntimeLabel.TENSORRT and request.sms:
+        raise EngineBuildError(
+            f"an engine of '{request.runtime.value}' is not built for given compute capabilities; leave out --sm, or "
+            "choose --runtime tensorrt"
+        )
+
+
+def _make(
+    request: BuildRequest,
+    architecture: ArchitectureEntry,
+    checkpoint: Path,
+    weights_sha256: str,
+    folder: Path,
+    registry: ArchitectureRegistry,
+    host: HostTuple,
+    on_progress: Callable[[str, float], None],
+) -> _Product:
+    extras = {"model_name": architecture.name, "weights_sha256": weights_sha256}
+    runtime = _runtime(request, registry)
+    if request.runtime is RuntimeLabel.PYTORCH_FP16:
+        runtime.compile_engine(checkpoint, BuildConfig(request.precision, request.profiles, extras))
+        return _Product(checkpoint, toolchain="torch")
+    on_progress("export", 0.0)
+    is_for_ep_context = request.runtime is RuntimeLabel.ONNX_TRT_EP and request.provider == "tensorrt"
+    # The TensorRT provider of ONNX Runtime lowers the precision itself.
+    precision = PrecisionMode.FP32 if is_for_ep_context else request.precision
+    onnx = folder / f"{architecture.name}.onnx"
+    export = export_onnx(architecture, checkpoint, precision, onnx, profiles=request.profiles)
+    on_progress("compile", 0.0)
+    if request.runtime is RuntimeLabel.ONNX_TRT_EP:
+        extras["provider"] = request.provider
+    else:
+        extras |= {"output_dir": str(folder), "flavour": request.flavour, "sms": ",".join(request.sms)}
+    compiled = runtime.compile_engine(onnx, BuildConfig(request.precision, request.profiles, extras))
+    on_progress("compile", 1.0)
+    if request.runtime is RuntimeLabel.ONNX_TRT_EP and not is_for_ep_context:
+        return _Product(
+            compiled.path,
+            toolchain="onnx",
+            source_onnx_sha256=export.sha256,
+            build_flags=MappingProxyType({"provider": request.provider, "opset": str(export.opset)}),
+        )
+    toolchain, sms = _toolchain(request, host)
+    return _Product(
+        compiled.path,
+        toolchain=toolchain,
+        sms=sms,
+        platform=_platform(host),
+        source_onnx_sha256=export.sha256,
+        build_flags=MappingProxyType({"opset": str(export.opset), **_recorded(extras, compiled.extras)}),
+    )
+
+
+def _toolchain(request: BuildRequest, host: HostTuple) -> tuple[str, tuple[str, ...]]:
+    """What built it and alone can load it, and the compute capabilities."""
+    sms = request.sms or host.sms
+    if request.runtime is RuntimeLabel.ONNX_TRT_EP:
+        return f"ortep{host.onnxruntime}", sms
+    return (f"trt{host.tensorrt}" if request.flavour == "tensorrt" else f"rtx{host.tensorrt_rtx}"), sms
+
+
+def _platform(host: HostTuple) -> str:
+    if host.jetpack:
+        return f"jp{host.jetpack}"
+    # Without a driver (an engine built ahead of time) nothing is known of the CUDA version it will meet.
+    return f"cuda{host.cuda}" if host.cuda else "any"
+
+
+def _recorded(asked: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+    """What the runtime was asked for and told of the build, less paths and what the manifest says anyway."""
+    left_out = {"model_name", "runtime", "weights_sha256", "output_dir"}
+    return {name: value for name, value in {**asked, **told}.items() if name not in left_out}
+
+
+def _runtime(request: BuildRequest, registry: ArchitectureRegistry) -> InferenceRuntime:
+    return create_runtime(
+        request.runtime,
+        enabled=frozenset(RuntimeLabel),
+        build_flags=BuildFlags.load(),
+        options=RuntimeOptions(tensorrt_flavour=request.flavour),
+        architecture_registry=registry,
+    )
+
+
+def _memory_bytes(engine: Path) -> int:
+    """Weights, loaded twice while they are moved to the device, and room for activations: an upper bound."""
+    return 2 * engine.stat().st_size + _WORKING_MEMORY_BYTES
