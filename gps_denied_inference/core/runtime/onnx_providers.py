@@ -82,17 +82,7 @@ def request_providers(
     for name in preference:
         if name not in PROVIDERS:
             raise SettingsError("onnx_providers", name, ", ".join(PROVIDERS))
-    fitting = [
-        name for name in preference if (name == "cpu") == (device == "cpu") or (name == "cpu" and device != "cpu")
-    ]
-    if is_for_cuda and not is_ep_context:
-        fitting = [name for name in fitting if name != "tensorrt"]
-    if not fitting or (device != "cpu" and fitting[0] == "cpu"):
-        raise SettingsError(
-            "onnx_providers",
-            list(preference),
-            f"a list whose first entry that runs on device '{device}' is not missing",
-        )
+    fitting = _fitting(preference, device, is_for_cuda=is_for_cuda and not is_ep_context)
     complaints = []
     usable = []
     for name in fitting:
@@ -111,7 +101,8 @@ def request_providers(
             + (", or set allow_cpu_fallback:=true to take what is there" if usable else "")
         )
     # Shape arithmetic may only run on the CPU: it is always there, and what it runs is looked at afterwards.
-    names = tuple(dict.fromkeys((*usable, "cpu")))
+    others = [name for name in fitting[fitting.index(runs) :] if PROVIDERS[name] in available]
+    names = tuple(dict.fromkeys((*others, "cpu")))
     return ProviderRequest(device, precision, fitting[0], names, index, tuple(complaints))
 
 
@@ -167,6 +158,20 @@ def judge_placement(
         provider=f"{ran} of onnxruntime {version}",
         fallback_reason="; ".join(complaints),
     )
+
+
+def _fitting(preference: Sequence[str], device: str, *, is_for_cuda: bool) -> list[str]:
+    """Providers of the preference that belong to the device; the CPU's is behind those of a GPU."""
+    if device == "cpu":
+        fitting = [name for name in preference if name == "cpu"]
+    else:
+        fitting = [name for name in preference if not (is_for_cuda and name == "tensorrt")]
+    if not fitting or (fitting[0] == "cpu") != (device == "cpu"):
+        first = "cpu" if device == "cpu" else "cuda or tensorrt"
+        raise SettingsError(
+            "onnx_providers", tuple(preference), f"for this engine on device '{device}', a list that has {first} first"
+        )
+    return fitting
 
 
 def _why_not(name: str, *, is_ep_context: bool, available: Sequence[str]) -> str:
