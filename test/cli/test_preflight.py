@@ -1,0 +1,190 @@
+"""`gdi preflight` and `gdi doctor`, as they are called."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gps_denied_inference.cli.checks import Level
+from gps_denied_inference.cli.main import main
+from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
+from gps_denied_inference.cli.preflight_checks import check_clock, check_latency, check_memory, check_thermal
+from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_memory
+from gps_denied_inference.core.contracts import ThermalState
+from gps_denied_inference.core.errors import SettingsError
+from gps_denied_inference.core.settings import settings_from_mapping
+
+_CONFIG = Path(__file__).resolve().parents[2] / "config" / "inference.yaml"
+
+
+def report_of(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    report = json.loads(capsys.readouterr().out)
+    return report, {check["name"]: check["level"] for check in report["checks"]}
+
+
+def preflight(store: Path, *more: str) -> list[str]:
+    engine = ["--runtime", "onnx_trt_ep", "--precision", "fp32", "--device", "cpu", "--frames", "5"]
+    # Generous: no test fails for a slow machine.
+    return ["preflight", "--store", str(store), "--json", *engine, "--budget-ms", "60000", *more]
+
+
+def test_good_engine_is_fit(built_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(preflight(built_store)) == 0
+    report, levels = report_of(capsys)
+    assert {levels[name] for name in ("gate", "fidelity", "placement", "latency", "memory", "clock")} == {"ok"}
+    assert levels["thermal"] in ("ok", "warn")
+    assert report["is_gated"] and 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
+
+
+def test_too_slow_engine_fails(built_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(preflight(built_store, "--budget-ms", "0.001")) == 1
+    _, levels = report_of(capsys)
+    assert [name for name, level in levels.items() if level == "fail"] == ["latency"]
+
+
+def test_damaged_engine_is_refused_with_the_name_of_the_error(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(store.glob("*.onnx"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(preflight(store)) == 1
+    report, levels = report_of(capsys)
+    assert report["refused_by"] == "EngineHashMismatchError" and levels["load"] == "fail"
+
+
+def test_missing_engine_is_refused_with_the_command_that_builds_it(
+    built_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(preflight(built_store, "--model", "xfeat")) == 1
+    report, _ = report_of(capsys)
+    assert "gdi engine build xfeat --runtime onnx_trt_ep" in report["checks"][0]["text"]
+
+
+def write_index(path: Path, space_id: str, dimension: int = 448) -> Path:
+    descriptors = np.random.default_rng(1).normal(size=(4, dimension)).astype(np.float32)
+    np.savez(
+        path,
+        space_id=np.array(space_id),
+        descriptors=descriptors,
+        positions_m=np.zeros((4, 2)),
+        headings_deg=np.zeros(4),
+    )
+    return path
+
+
+def test_index_must_live_in_the_space_of_the_engine(
+    built_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(preflight(built_store)) == 0
+    space_id = report_of(capsys)[0]["space_id"]
+    cases = {
+        write_index(tmp_path / "right.npz", space_id): "ok",
+        write_index(tmp_path / "space.npz", "other"): "fail",
+        write_index(tmp_path / "dimension.npz", space_id, 64): "fail",
+        tmp_path / "none.npz": "fail",
+    }
+    for path, level in cases.items():
+        assert main(preflight(built_store, "--index", str(path))) == (level == "fail")
+        assert report_of(capsys)[1]["index"] == level
+
+
+def test_parameter_file_of_the_node_gives_the_settings(
+    built_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = tmp_path / "params.yaml"
+    engine = "primary: {runtime: onnx_trt_ep, precision: fp32, device: cpu}"
+    parameters.write_text(
+        f"/**:\n  ros__parameters:\n    engine_store: {built_store}\n    camera_id: c\n    {engine}\n"
+    )
+    assert main(["preflight", "--params", str(parameters), "--frames", "3", "--budget-ms", "60000"]) == 0
+    assert "ok    gate" in capsys.readouterr().out
+
+
+def test_settings_of_the_shipped_parameter_file_are_the_defaults() -> None:
+    assert settings_from_mapping(settings_in_parameter_file(_CONFIG)) == settings_from_mapping({})
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "/**: {other: 1}", "a: [", "/**:\n  ros__parameters: 3"])
+def test_what_is_no_parameter_file_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"ros__parameters|parameter file"):
+        settings_in_parameter_file(path)
+
+
+def test_preflight_without_a_store_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preflight"]) == 1
+    assert "--store" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [
+        (ThermalState(cause="no source"), Level.WARN),
+        (ThermalState(cpu_temperature_c=50.0, is_telemetry_available=True, source="sysfs"), Level.OK),
+        (ThermalState(thermal_throttle_active=True, is_telemetry_available=True, cause="over-current"), Level.FAIL),
+    ],
+)
+def test_throttling_fails_and_unknown_warns(state: ThermalState, level: Level) -> None:
+    assert check_thermal(lambda: state).level is level
+
+
+@pytest.mark.parametrize(
+    ("built_at", "wall_elapsed_s", "level"),
+    [
+        ("2026-01-01T00:00:00Z", 5.0, Level.OK),
+        ("2027-01-01T00:00:00Z", 5.0, Level.FAIL),
+        ("2026-01-01T00:00:00Z", 65.0, Level.FAIL),
+        ("2026-01-01T00:00:00Z", -20.0, Level.FAIL),
+        ("", 5.0, Level.WARN),
+    ],
+)
+def test_clock_must_be_steady_and_after_the_build(built_at: str, wall_elapsed_s: float, level: Level) -> None:
+    now_s = 1_790_000_000.0  # 2026-09-21
+    assert check_clock(built_at, now_s, wall_elapsed_s, 5.0).level is level
+
+
+@pytest.mark.parametrize(
+    ("needed", "budget", "free", "level"),
+    [
+        (100, 1000, 2**30, Level.OK),
+        (1001, 1000, 2**30, Level.FAIL),
+        (100, 1000, 2**20, Level.FAIL),
+        (100, 1000, None, Level.WARN),
+        (0, 1000, 2**30, Level.OK),
+    ],
+)
+def test_memory_must_suffice_for_engine_and_rest(needed: int, budget: int, free: int | None, level: Level) -> None:
+    assert check_memory(needed, budget, free, "cpu").level is level
+
+
+def test_latency_that_is_no_number_fails() -> None:
+    assert check_latency([math.nan, 1.0], 400.0).level is Level.FAIL
+
+
+def test_doctor_tells_which_runtimes_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    report, levels = report_of(capsys)
+    assert {"pytorch_fp16", "onnx_trt_ep"} <= set(report["usable_runtimes"])
+    for name in ("Python", "package", "GPU", "ROS", "DDS and QoS", "shared memory", "thermal", "weights xfeat"):
+        assert name in levels
+    assert levels["runtime pytorch_fp16"] in ("ok", "warn")
+
+
+def test_doctor_fails_where_no_runtime_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("PYTORCH_FP16", "TENSORRT", "ONNX_TRT_EP"):
+        monkeypatch.setenv(f"BUILD_{name}_RUNTIME", "OFF")
+    assert main(["doctor"]) == 1
+    assert "BUILD_ONNX_TRT_EP_RUNTIME is OFF" in capsys.readouterr().out
+
+
+def test_doctor_sees_a_missing_profile_and_missing_shared_memory(tmp_path: Path) -> None:
+    missing = {"FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "none.xml")}
+    assert check_discovery(missing).level is Level.FAIL
+    (tmp_path / "profile.xml").write_text("<profiles/>")
+    assert check_discovery({"FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "profile.xml")}).level is Level.OK
+    assert check_discovery({}).level is Level.WARN
+    assert check_shared_memory(tmp_path / "none").level is Level.WARN
