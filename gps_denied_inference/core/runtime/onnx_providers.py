@@ -97,8 +97,8 @@ def request_providers(
     if not usable or (complaints and not allow_fallback):
         raise RuntimeNotAvailableError(
             f"{precision.value} on '{device}' with provider '{fitting[0]}' is not possible here: "
-            f"{'; '.join(complaints)}. Provide what is missing, change onnx_providers"
-            + (", or set allow_cpu_fallback:=true to take what is there" if usable else "")
+            f"{'; '.join(complaints)}. Provide what is missing or change onnx_providers"
+            + ("; allow_cpu_fallback:=true takes what is there" if usable else "")
         )
     # Shape arithmetic may only run on the CPU: it is always there, and what it runs is looked at afterwards.
     others = [name for name in fitting[fitting.index(runs) :] if PROVIDERS[name] in available]
