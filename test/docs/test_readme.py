@@ -58,12 +58,12 @@ def test_linked_files_exist() -> None:
         assert (_ROOT / target).is_file(), target
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^gdi (\w+)", _TEXT, re.MULTILINE))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^gdi (engine \w+|\w+)", _TEXT, re.MULTILINE))))
 def test_every_gdi_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for line in re.findall(rf"^gdi {command} .*$", _TEXT, re.MULTILINE):
+    for line in re.findall(rf"^gdi {command}\b.*$", _TEXT, re.MULTILINE):
         for option in re.findall(r"--[\w-]+", line):
             assert option in text
