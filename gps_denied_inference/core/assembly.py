@@ -87,7 +87,6 @@ def assemble_pipeline(
             onnx_providers=engine.onnx_providers,
             intra_op_threads=engine.intra_op_threads,
             allow_spinning=engine.allow_spinning,
-            tensorrt_flavour=engine.tensorrt_flavour,
         ),
         thermal_publisher=thermal_publisher,
         architecture_registry=registry,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -55,7 +56,9 @@ class EngineReplacement:
         self._on_installed = on_installed
         self._history: list[str] = []
         self._is_loading = False
-        node.create_service(services.LoadEngine, "~/load_engine", self._answer)
+        # A group of its own: while the answer is pending, the node's default group would take no images.
+        group = ReentrantCallbackGroup()
+        node.create_service(services.LoadEngine, "~/load_engine", self._answer, callback_group=group)
 
     @property
     def history(self) -> Sequence[str]:

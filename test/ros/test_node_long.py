@@ -1,4 +1,4 @@
-"""What takes minutes: soaks, many cycles, many kills."""
+"""What takes minutes: soaks, overload, many cycles, many kills."""
 
 import random
 import time
@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 from node_harness import Client, NodeLauncher, NodeProcess, image_message, wait_for
 from node_parameters import REAL_ENGINE, fake_parameters
+from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
+_KILLS = 200
+_CYCLES = 2_000
+_OVERLOAD_S = 10.0
+
 _PIXELS = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 
+_SMALL = _PIXELS[:48, :64]
+"""So that overload is the network's, not this process's, which shares the processor with the node."""
 
-def _send(publisher: Any, frames: int, period_s: float) -> None:
+
+def _send(publisher: Any, frames: int, period_s: float, pixels_hwc: NDArray[np.uint8] = _PIXELS) -> None:
     for index in range(frames):
-        publisher.publish(image_message(_PIXELS, "rgb8", index))
+        publisher.publish(image_message(pixels_hwc, "rgb8", index))
         time.sleep(period_s)
 
 
@@ -66,7 +74,7 @@ def test_three_hundred_loads_of_the_real_network_leave_memory_as_it_was(client: 
     assert node.end() == 0
 
 
-def test_thousand_lifecycle_cycles_leave_memory_as_it_was(
+def test_thousands_of_lifecycle_cycles_leave_memory_as_it_was(
     client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
 ) -> None:
     node = launcher.start(*fake_engine)
@@ -76,9 +84,9 @@ def test_thousand_lifecycle_cycles_leave_memory_as_it_was(
             for transition in ("configure", "activate", "deactivate", "cleanup"):
                 assert client.change_state(transition)
 
-    cycle(100)
+    cycle(_CYCLES // 10)
     resident_bytes = node.resident_bytes()
-    cycle(900)
+    cycle(_CYCLES - _CYCLES // 10)
     assert node.resident_bytes() - resident_bytes < 12 * 2**20
     assert node.end() == 0
 
@@ -86,9 +94,9 @@ def test_thousand_lifecycle_cycles_leave_memory_as_it_was(
 def test_node_killed_at_any_moment_comes_up_again(client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
     moments = random.Random(0)
     parameters = fake_parameters(tmp_path, "latency_ms: 20.0")
-    for _ in range(50):
+    for _ in range(_KILLS):
         node: NodeProcess = launcher.start(*parameters)
-        time.sleep(moments.uniform(0.2, 2.0))
+        time.sleep(moments.uniform(0.1, 1.3))
         node.process.kill()
         node.process.wait()
     features = client.features()
@@ -96,5 +104,73 @@ def test_node_killed_at_any_moment_comes_up_again(client: Client, launcher: Node
     assert client.state() == "unconfigured"
     client.bring_up()
     client.image_publisher().publish(image_message(_PIXELS, "rgb8", 1))
-    wait_for(lambda: features, "a descriptor after 50 kills")
+    wait_for(lambda: features, "a descriptor after the kills")
+    assert node.end() == 0
+
+
+def _overload(publisher: Any, features: list[Any], health: list[Any], hz: float) -> tuple[float, str]:
+    """Publish for 10 s and check the books; returns p95 of the total over the median of the network, and a line."""
+    features.clear()
+    before = health[-1]
+    due_s = time.monotonic()
+    for index in range(round(_OVERLOAD_S * hz)):
+        publisher.publish(image_message(_SMALL, "rgb8", index))
+        due_s += 1 / hz
+        time.sleep(max(0.0, due_s - time.monotonic()))
+    # Reports come once a second: two more after the last frame tell what has become of it.
+    seen = len(health)
+    wait_for(lambda: len(health) > seen + 2 and health[-1].pending == 0, "a report with nothing pending")
+    report = health[-1]
+    wait_for(lambda: len(features) == report.published - before.published, "every published message")
+    dropped = sum(drop.count for drop in report.dropped)
+    assert report.received == report.published + dropped + report.pending
+    assert report.received - before.received > len(features)
+    told = sum(drop.count for message in features for drop in message.dropped_since_last)
+    assert 0 < told <= dropped
+    infer_ms = float(np.median([message.timings.infer_ms for message in features]))
+    p95_ms = float(np.percentile([message.timings.total_ms for message in features], 95))
+    ratio = p95_ms / infer_ms
+    return ratio, (
+        f"{hz:.1f} Hz in, {len(features) / _OVERLOAD_S:.1f} Hz out, infer median {infer_ms:.1f} ms, "
+        f"total p95 {p95_ms:.1f} ms, ratio {ratio:.2f}"
+    )
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_under_overload_the_fake_network_publishes_within_twice_its_own_time(
+    client: Client, launcher: NodeLauncher, tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: float
+) -> None:
+    node = launcher.start(
+        *fake_parameters(tmp_path, "latency_ms: 40.0"), "input_reliability:=reliable", "input_depth:=1"
+    )
+    features, health = client.features(), client.health()
+    client.bring_up()
+    publisher = client.image_publisher()
+    wait_for(lambda: health, "a report")
+    ratio, line = _overload(publisher, features, health, factor * 25.0)
+    with capsys.disabled():
+        print(f"\noverload x {factor}, fake runtime of 40 ms: {line}")
+    assert ratio < 2.0, line
+    assert node.end() == 0
+
+
+def test_under_overload_the_real_network_publishes_within_twice_its_own_time(
+    client: Client, launcher: NodeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = launcher.start(*REAL_ENGINE, "input_reliability:=reliable", "input_depth:=1")
+    features, health = client.features(), client.health()
+    client.bring_up()
+    publisher = client.image_publisher()
+    # Its rate is what it does when it is never idle: after a pause the processor is slower.
+    _send(publisher, 300, 0.01, _SMALL)
+    wait_for(lambda: health and 0 < health[-1].published == len(features), "a report of the frames before")
+    work_ms = float(np.median([message.timings.total_ms - message.timings.wait_ms for message in features]))
+    ratios = []
+    for _ in range(3):
+        ratio, line = _overload(publisher, features, health, 1.5 * 1000.0 / work_ms)
+        with capsys.disabled():
+            print(f"\noverload x 1.5, real network of {work_ms:.1f} ms: {line}")
+        ratios.append(ratio)
+    # Whoever else works on this machine only ever adds to a run: the best of three tells what the node does by itself.
+    assert min(ratios) < 2.0
     assert node.end() == 0

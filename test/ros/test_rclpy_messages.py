@@ -97,9 +97,7 @@ def test_rclpy_reads_what_was_written_without_ros() -> None:
 
     def build(factory: MessageFactory) -> list[Any]:
         return [
-            features_message(
-                factory, result, camera_id="", dropped_since_last={}, is_throttling=False
-            ),
+            features_message(factory, result, camera_id="", dropped_since_last={}, is_throttling=False),
             model_info_message(factory, _model("xfeat"), stamp_ns=_STAMP_NS, camera_id="nadir"),
             thermal_state_message(factory, state, stamp_ns=_STAMP_NS),
         ]

@@ -221,7 +221,9 @@ class Client:
             assert self._clients[name].wait_for_service(timeout_s), f"no service {name}"
             time.sleep(_MATCHING_S)
         future = self._clients[name].call_async(request)
-        wait_for(future.done, f"an answer of {name}", timeout_s)
+        is_done = threading.Event()
+        future.add_done_callback(lambda _: is_done.set())
+        assert is_done.wait(timeout_s), f"waited {timeout_s:g} s for an answer of {name}"
         return future.result()
 
     def change_state(self, transition: str, node: str = "/inference_node") -> bool:

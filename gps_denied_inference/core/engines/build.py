@@ -233,7 +233,7 @@ def _runtime(request: BuildRequest, registry: ArchitectureRegistry) -> Inference
         request.runtime,
         enabled=frozenset(RuntimeLabel),
         build_flags=BuildFlags.load(),
-        options=RuntimeOptions(tensorrt_flavour=request.flavour),
+        options=RuntimeOptions(),
         architecture_registry=registry,
     )
 

@@ -18,7 +18,6 @@ class RuntimeOptions:
         onnx_providers: execution providers of ONNX Runtime, in order of preference.
         intra_op_threads: threads of one operator of ONNX Runtime on the CPU; 0: one for each core.
         allow_spinning: whether these threads spin while they wait.
-        tensorrt_flavour: `auto`, `tensorrt` or `tensorrt_rtx`.
     """
 
     device: str = "cuda:0"
@@ -27,4 +26,3 @@ class RuntimeOptions:
     onnx_providers: tuple[str, ...] = ("tensorrt", "cuda", "cpu")
     intra_op_threads: int = 0
     allow_spinning: bool = False
-    tensorrt_flavour: str = "auto"

@@ -96,9 +96,7 @@ def test_local_features_survive_the_wire(factory: RosbagsMessageFactory) -> None
         image_width=1920,
     )
     result = PipelineResult(_STAMP_NS, "camera", features, _TIMINGS, _model("xfeat"))
-    sent = features_message(
-        factory, result, camera_id="nadir", dropped_since_last={}, is_throttling=False
-    )
+    sent = features_message(factory, result, camera_id="nadir", dropped_since_last={}, is_throttling=False)
     received = _round_trip(factory, sent)
     back = local_features_from_message(received)
     np.testing.assert_array_equal(back.keypoints_px, features.keypoints_px)

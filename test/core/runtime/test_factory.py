@@ -19,9 +19,14 @@ def create(
     return create_runtime(label, enabled=enabled, build_flags=flags or BuildFlags(), options=RuntimeOptions())
 
 
-@pytest.mark.parametrize("label", list(RuntimeLabel))
+@pytest.mark.parametrize("label", sorted(ALL - {RuntimeLabel.TENSORRT}, key=lambda label: label.value))
 def test_label_makes_its_runtime(label: RuntimeLabel) -> None:
     assert create(label).current_runtime_label() == label.value
+
+
+def test_runtime_that_does_not_exist_yet_says_what_to_use() -> None:
+    with pytest.raises(RuntimeNotAvailableError, match="runtime:=onnx_trt_ep"):
+        create(RuntimeLabel.TENSORRT)
 
 
 @pytest.mark.parametrize("label", RuntimeLabel)
