@@ -136,7 +136,8 @@ def report(measured: dict[str, Any]) -> str:
     lines += [", ".join(f"{key} {value}" for key, value in measured["machine"].items()) + ".", ""]
     lines += [
         f"Batch 1, {FRAMES} frames after {WARM_FRAMES}; `infer` from numpy to numpy, both copies included;",
-        "milliseconds, p50/p95/p99. Eager torch is `pytorch_fp16` in the same precision. Agreement is with FP32 on the CPU.",
+        "milliseconds, p50/p95/p99. Eager torch is `pytorch_fp16` in the same precision.",
+        "Agreement is with FP32 on the CPU.",
         "",
         "| network | precision | runs on | nodes | load | infer | eager torch |",
         "|---|---|---|---|---|---|---|",
