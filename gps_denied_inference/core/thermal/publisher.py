@@ -128,12 +128,6 @@ class ThermalStatePublisher:
         if self._source is not None and (self._thread is None or not self._thread.is_alive()):
             self._source.close()
 
-    def poll_once(self) -> ThermalState:
-        """Take one reading on the calling thread, as the polling thread does."""
-        state = self._read()
-        self._accept(state)
-        return state
-
     def _run(self, stop: threading.Event, predecessor: threading.Thread | None) -> None:
         # Never two threads in one source: wait for one that hung through the last stop.
         while predecessor is not None and predecessor.is_alive():

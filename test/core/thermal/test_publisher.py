@@ -57,6 +57,11 @@ def break_down() -> ThermalState:
     raise KeyError("temp")
 
 
+def _poll(publisher: ThermalStatePublisher) -> None:
+    """Take one reading on this thread, as the polling thread does."""
+    publisher._accept(publisher._read())
+
+
 def test_publisher_satisfies_the_contract() -> None:
     source = PlayedSource(lambda: COOL)
     assert isinstance(source, ThermalSource)
@@ -88,7 +93,7 @@ def test_throttle_entry_and_exit_are_logged_once_and_reported_with_cause(
     with caplog.at_level(logging.INFO, LOGGER):
         for state in (COOL, HOT, HOT, COOL, COOL):
             source.answer = lambda state=state: state  # type: ignore[misc]
-            publisher.poll_once()
+            _poll(publisher)
             assert publisher.snapshot() == state
     assert [flip.thermal_throttle_active for flip in flips] == [False, True, False]
     assert flips[1].cause == "gpu-throttle-alert"
@@ -103,14 +108,14 @@ def test_lost_telemetry_is_safe_and_ends_with_the_next_good_reading(
     source = PlayedSource(lambda: HOT)
     flips: list[ThermalState] = []
     publisher = ThermalStatePublisher(source, clock=ManualClock(), on_flip=flips.append)
-    publisher.poll_once()
+    _poll(publisher)
     source.answer = fault
-    publisher.poll_once()
+    _poll(publisher)
     lost = publisher.snapshot()
     assert (lost.is_telemetry_available, lost.thermal_throttle_active) == (False, False)
     assert lost.cause.startswith("played: ")
     source.answer = lambda: COOL
-    publisher.poll_once()
+    _poll(publisher)
     assert publisher.snapshot() == COOL
     assert [flip.is_telemetry_available for flip in flips] == [True, False, True]
 
@@ -121,10 +126,10 @@ def test_lost_telemetry_is_logged_at_most_every_thirty_seconds(caplog: pytest.Lo
     publisher = ThermalStatePublisher(source, clock=clock)
     with caplog.at_level(logging.INFO, LOGGER):
         for _ in range(61):
-            publisher.poll_once()
+            _poll(publisher)
             clock.advance(0.5)
         source.answer = lambda: COOL
-        publisher.poll_once()
+        _poll(publisher)
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.WARNING, logging.INFO]
 
 
@@ -138,7 +143,7 @@ def test_implausible_telemetry_is_unknown_with_a_cause(lie: float) -> None:
         source="played",
     )
     publisher = ThermalStatePublisher(PlayedSource(lambda: state), clock=ManualClock())
-    publisher.poll_once()
+    _poll(publisher)
     seen = publisher.snapshot()
     assert not seen.is_telemetry_available
     assert not seen.thermal_throttle_active
@@ -151,7 +156,7 @@ def test_one_implausible_temperature_leaves_the_other_in_force() -> None:
         is_telemetry_available=True, cause="power cap", source="played",
     )  # fmt: skip
     publisher = ThermalStatePublisher(PlayedSource(lambda: state), clock=ManualClock())
-    publisher.poll_once()
+    _poll(publisher)
     seen = publisher.snapshot()
     assert seen.is_telemetry_available
     assert seen.thermal_throttle_active
@@ -162,14 +167,14 @@ def test_one_implausible_temperature_leaves_the_other_in_force() -> None:
 def test_snapshot_ages_and_says_so_until_a_reading_returns() -> None:
     clock = ManualClock()
     publisher = ThermalStatePublisher(PlayedSource(lambda: HOT), 2.0, clock=clock)
-    publisher.poll_once()
+    _poll(publisher)
     clock.advance(1.5)
     assert publisher.snapshot() == HOT
     clock.advance(0.6)
     stale = publisher.snapshot()
     assert (stale.is_telemetry_available, stale.thermal_throttle_active) == (False, False)
     assert "no reading for 2.1 s" in stale.cause
-    publisher.poll_once()
+    _poll(publisher)
     assert publisher.snapshot() == HOT
 
 
@@ -267,9 +272,9 @@ def test_listener_that_raises_does_not_end_the_polling(caplog: pytest.LogCapture
 
     source = PlayedSource(lambda: COOL)
     publisher = ThermalStatePublisher(source, clock=ManualClock(), on_flip=complain)
-    publisher.poll_once()
+    _poll(publisher)
     source.answer = lambda: HOT
-    publisher.poll_once()
+    _poll(publisher)
     assert publisher.snapshot() == HOT
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 2
 
