@@ -18,7 +18,7 @@ _KILLS = 200
 _CYCLES = 2_000
 _OVERLOAD_S = 10.0
 _UNREST = 1.15
-"""Of a network alone on its processor. At 1.5 times its rate a frame waits up to 2/3 of the work: little room is left."""
+"""Of a network alone on its processor. At 1.5 times its rate a frame waits up to 2/3 of the work."""
 
 _PIXELS = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 
