@@ -20,6 +20,11 @@ from node_parameters import REAL_ENGINE, fake_parameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 import gps_denied_inference.msg as messages
+from gps_denied_inference.core.architectures import default_registry
+from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.engines import EngineStore, probe_host
+from gps_denied_inference.core.engines.build import BuildRequest, build_engine
+from gps_denied_inference.core.engines.signature import generate_key, sign_manifest
 from gps_denied_inference.core.interface import stamp_ns_from_message
 from gps_denied_inference.core.settings import ENGINE_FIELDS, GENERAL_FIELDS, SettingField
 from gps_denied_inference.ros.inference_node import InferenceNode
@@ -46,6 +51,22 @@ class Bench:
 
     def start_real(self, *parameters: str, **options: Any) -> Any:
         return self._launcher.start(*parameters, **options)
+
+    def store(
+        self,
+        runtime: RuntimeLabel = RuntimeLabel.PYTORCH_FP16,
+        *,
+        model: str = "efficientnet_lite0_grid",
+        precision: PrecisionMode = PrecisionMode.FP32,
+    ) -> EngineStore:
+        """Build an engine, really."""
+        store = EngineStore(self.folder / "store")
+        request = BuildRequest(model, runtime, precision)
+        build_engine(request, store, registry=default_registry(), host=probe_host())
+        return store
+
+    def gated(self, store: EngineStore) -> tuple[str, ...]:
+        return (f"engine_store:={store.root}", "primary.precision:=fp32", "primary.device:=cpu")
 
     def info(self) -> Any:
         infos = self.client.model_info()
@@ -75,6 +96,66 @@ def check_weights_dir(bench: Bench) -> None:
     node = bench.start_real(*REAL_ENGINE, f"weights_dir:={bench.folder}")
     assert not bench.client.change_state("configure")
     assert str(bench.folder / "efficientnet_lite0_grid.pt") in node.log
+
+
+def check_engine_store(bench: Bench) -> None:
+    store = bench.store()
+    bench.start_real(*bench.gated(store))
+    bench.client.bring_up()
+    info = bench.info()
+    assert info.is_gated and not info.gate_complaint
+    assert info.engine_file == store.manifest().entries[0].file_name
+    assert info.fidelity_count == 8 and info.fidelity_min_cosine > 0.999
+
+
+def check_require_signature(bench: Bench) -> None:
+    node = bench.start_real(*bench.gated(bench.store()), "require_signature:=true")
+    assert not bench.client.change_state("configure")
+    assert "trusted_keys" in node.log
+
+
+def check_trusted_keys(bench: Bench) -> None:
+    store = bench.store()
+    trusted = generate_key(bench.folder / "trusted")
+    other = generate_key(bench.folder / "other")
+    sign_manifest(store, bench.folder / "trusted")
+    node = bench.start_real(*bench.gated(store), "require_signature:=true", f"trusted_keys:=['{other}']")
+    assert not bench.client.change_state("configure")
+    assert "is signed by key" in node.log
+    assert bench.client.set_parameter("trusted_keys", [str(other), str(trusted)]) == (True, "")
+    bench.client.bring_up()
+    assert bench.info().is_gated
+
+
+def check_gpu_memory_budget_bytes(bench: Bench) -> None:
+    node = bench.start_real(
+        *bench.gated(bench.store()), "primary.device:=cuda:0", "allow_cpu_fallback:=true", "gpu_memory_budget_bytes:=1"
+    )
+    assert not bench.client.change_state("configure")
+    assert "gpu_memory_budget_bytes" in node.log
+
+
+def check_fidelity_min_cosine(bench: Bench) -> None:
+    # ONNX Runtime sums in another order than torch: near 1, and below it.
+    store = bench.store(RuntimeLabel.ONNX_TRT_EP)
+    node = bench.start_real(*bench.gated(store), "primary.runtime:=onnx_trt_ep", "fidelity_min_cosine:=1.0")
+    assert not bench.client.change_state("configure")
+    assert "1 is required" in node.log
+    assert bench.client.set_parameter("fidelity_min_cosine", 0.99) == (True, "")
+    bench.client.bring_up()
+
+
+def check_fidelity_min_repeatability(bench: Bench) -> None:
+    # FP16 weights move some keypoints across the threshold of the detector.
+    store = bench.store(RuntimeLabel.ONNX_TRT_EP, model="xfeat", precision=PrecisionMode.FP16)
+    parameters = (*bench.gated(store), "primary.runtime:=onnx_trt_ep", "primary.model:=xfeat")
+    options = ("primary.precision:=fp16", "allow_cpu_fallback:=true", "fidelity_min_repeatability:=1.0")
+    node = bench.start_real(*parameters, *options)
+    assert not bench.client.change_state("configure")
+    assert "keypoints are found again" in node.log
+    assert bench.client.set_parameter("fidelity_min_repeatability", 0.9) == (True, "")
+    bench.client.bring_up()
+    assert 0.9 < bench.info().fidelity_repeatability < 1.0
 
 
 def check_allow_cpu_fallback(bench: Bench) -> None:
@@ -304,6 +385,47 @@ def check_primary_checkpoint(bench: Bench) -> None:
     assert bench.client.set_parameter("primary.checkpoint", str(other)) == (True, "")
     bench.client.bring_up()
     assert bench.info().weights_sha256 != first
+
+
+def check_primary_engine_file(bench: Bench) -> None:
+    store = bench.store()
+    node = bench.start_real(*bench.gated(store), "primary.engine_file:=missing.pth")
+    assert not bench.client.change_state("configure")
+    assert "missing.pth" in node.log
+    name = store.manifest().entries[0].file_name
+    assert bench.client.set_parameter("primary.engine_file", name) == (True, "")
+    bench.client.bring_up()
+    assert bench.info().engine_file == name
+
+
+def check_primary_onnx_providers(bench: Bench) -> None:
+    store = bench.store(RuntimeLabel.ONNX_TRT_EP)
+    parameters = (*bench.gated(store), "primary.runtime:=onnx_trt_ep", "primary.onnx_providers:=['cuda']")
+    node = bench.start_real(*parameters)
+    assert not bench.client.change_state("configure")
+    assert "onnx_providers" in node.log
+    assert bench.client.set_parameter("primary.onnx_providers", ["cpu"]) == (True, "")
+    bench.client.bring_up()
+    assert bench.info().provider.startswith("CPUExecutionProvider")
+
+
+def check_primary_intra_op_threads(bench: Bench) -> None:
+    store = bench.store(RuntimeLabel.ONNX_TRT_EP)
+    node = bench.start_real(*bench.gated(store), "primary.runtime:=onnx_trt_ep", "primary.intra_op_threads:=1")
+    threads = []
+    for count in (1, 9):
+        assert bench.client.set_parameter("primary.intra_op_threads", count) == (True, "")
+        assert bench.client.change_state("configure")
+        threads.append(len(list(Path(f"/proc/{node.pid}/task").iterdir())))
+        assert bench.client.change_state("cleanup")
+    assert threads[1] - threads[0] == 8
+
+
+def check_primary_allow_spinning(bench: Bench) -> None:
+    store = bench.store(RuntimeLabel.ONNX_TRT_EP)
+    bench.start_real(*bench.gated(store), "primary.runtime:=onnx_trt_ep", "primary.allow_spinning:=true")
+    bench.client.bring_up()
+    assert bench.info().provider.endswith("threads spin")
 
 
 def check_primary_precision(bench: Bench) -> None:

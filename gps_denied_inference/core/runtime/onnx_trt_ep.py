@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -151,6 +152,8 @@ class OnnxTrtEpRuntime:
             require_declared_interface(session, spec, str(entry.path))
             require_declared_metadata(session.get_modelmeta().custom_metadata_map, entry, model_name, spec)
             configuration = judge_placement(request, session, ort.__version__, allow_fallback=self._allow_cpu_fallback)
+            if self._threads.allow_spinning:
+                configuration = replace(configuration, provider=f"{configuration.provider}, threads spin")
             network = OnnxNetwork(session, spec, request.device_index)
             network.warm_up()
         return self._networks.add(network, model_name=model_name, input_specs=spec.inputs, configuration=configuration)
