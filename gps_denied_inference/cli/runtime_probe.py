@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 
 from gps_denied_inference.core.contracts import RuntimeLabel
@@ -39,11 +38,9 @@ def probe_runtime(label: RuntimeLabel, host: HostTuple) -> RuntimeProbe:
             return _probe_torch()
         if label is RuntimeLabel.ONNX_TRT_EP:
             return _probe_onnxruntime(host)
-        if label is RuntimeLabel.TENSORRT:
-            return _probe_tensorrt(host)
     except (GpsDeniedInferenceError, ImportError) as error:
         return RuntimeProbe(label, False, False, str(error))
-    return RuntimeProbe(label, True, True, "plays scripts; for tests, runs no network")
+    return RuntimeProbe(label, True, True, "can be made")
 
 
 def _probe_torch() -> RuntimeProbe:
@@ -64,25 +61,3 @@ def _probe_onnxruntime(host: HostTuple) -> RuntimeProbe:
     if not is_full:
         text += "; no GPU for it: FP32 on the CPU with device cpu or allow_cpu_fallback"
     return RuntimeProbe(RuntimeLabel.ONNX_TRT_EP, True, is_full, text)
-
-
-def _probe_tensorrt(host: HostTuple) -> RuntimeProbe:
-    found, missing = [], []
-    for module in ("tensorrt", "tensorrt_rtx"):
-        try:
-            found.append(f"{module} {importlib.import_module(module).__version__}")
-        except Exception as error:  # a broken binding raises whatever its loader meets
-            missing.append(f"{module}: {type(error).__name__}: {error}")
-    if not found:
-        return RuntimeProbe(
-            RuntimeLabel.TENSORRT,
-            False,
-            False,
-            f"{'; '.join(missing)}; on a Jetson TensorRT comes with JetPack, elsewhere: pip install tensorrt-rtx-cu13",
-        )
-    text = ", ".join(found)
-    if not host.sms:
-        return RuntimeProbe(
-            RuntimeLabel.TENSORRT, False, False, f"{text} can build here, but there is no GPU to run on"
-        )
-    return RuntimeProbe(RuntimeLabel.TENSORRT, True, True, text)

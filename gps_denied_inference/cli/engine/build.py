@@ -37,10 +37,6 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights; default: as --weights-dir")
     parser.add_argument("--weights-dir", type=Path, help="folder searched first, then installed weight packages")
     parser.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="of onnx_trt_ep")
-    parser.add_argument("--flavour", choices=["tensorrt", "tensorrt_rtx"], default="tensorrt", help="of tensorrt")
-    parser.add_argument(
-        "--sm", action="append", default=[], metavar="87", help="of tensorrt: compute capability; may be repeated"
-    )
     parser.add_argument("--sign-with", type=Path, metavar="KEY", help="private key (PEM) to sign the manifest with")
     parser.set_defaults(run_action=run)
 
@@ -54,8 +50,6 @@ def run(options: argparse.Namespace) -> int:
         precision=PrecisionMode(options.precision),
         checkpoint=options.checkpoint,
         provider=options.provider,
-        flavour=options.flavour,
-        sms=tuple(options.sm),
     )
     with progress(f"building {options.model} for {options.runtime}", len(STAGES) * _STEPS_PER_STAGE) as show:
         entry = build_engine(

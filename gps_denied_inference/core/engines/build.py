@@ -43,8 +43,6 @@ class BuildRequest:
         precision: of its arithmetic.
         checkpoint: its weights; looked up in `weights_dir`, then in installed packages, when None.
         provider: for `onnx_trt_ep`: `cpu`, `cuda` or `tensorrt`.
-        flavour: for `tensorrt`: `tensorrt` or `tensorrt_rtx`.
-        sms: for `tensorrt`: compute capabilities to build for, e.g. `("87",)`; those of this computer, when empty.
         profiles: of inputs with variable shapes.
     """
 
@@ -53,8 +51,6 @@ class BuildRequest:
     precision: PrecisionMode = PrecisionMode.FP16
     checkpoint: Path | None = None
     provider: str = "cpu"
-    flavour: str = "tensorrt"
-    sms: tuple[str, ...] = ()
     profiles: tuple[OptimizationProfile, ...] = ()
 
 
@@ -100,6 +96,7 @@ def build_engine(
     """
     architecture = registry.lookup(request.model)
     _require_buildable(request)
+    runtime = _runtime(request, registry)  # one that is missing is told before anything is computed
     on_progress("weights", 0.0)
     checkpoint = request.checkpoint or locate_weights(architecture.spec, architecture.name, weights_dir)
     weights_sha256 = hashlib.sha256(read_source(checkpoint)).hexdigest()
@@ -108,7 +105,7 @@ def build_engine(
         architecture, checkpoint, load_crops(), lambda fraction: on_progress("golden outputs", fraction)
     )
     with tempfile.TemporaryDirectory(prefix="gdi-build-") as folder:
-        product = _make(request, architecture, checkpoint, weights_sha256, Path(folder), registry, host, on_progress)
+        product = _make(request, architecture, checkpoint, weights_sha256, Path(folder), runtime, host, on_progress)
         on_progress("store", 0.0)
         name = EngineFileName(
             model=architecture.name,
@@ -154,11 +151,6 @@ def _require_buildable(request: BuildRequest) -> None:
         raise EngineBuildError(
             "the fake runtime plays a script, for which there is nothing to build; give its path as the checkpoint"
         )
-    if request.runtime is not RuntimeLabel.TENSORRT and request.sms:
-        raise EngineBuildError(
-            f"an engine of '{request.runtime.value}' is not built for given compute capabilities; leave out --sm, or "
-            "choose --runtime tensorrt"
-        )
 
 
 def _make(
@@ -167,52 +159,39 @@ def _make(
     checkpoint: Path,
     weights_sha256: str,
     folder: Path,
-    registry: ArchitectureRegistry,
+    runtime: InferenceRuntime,
     host: HostTuple,
     on_progress: Callable[[str, float], None],
 ) -> _Product:
     extras = {"model_name": architecture.name, "weights_sha256": weights_sha256}
-    runtime = _runtime(request, registry)
     if request.runtime is RuntimeLabel.PYTORCH_FP16:
         runtime.compile_engine(checkpoint, BuildConfig(request.precision, request.profiles, extras))
         return _Product(checkpoint, toolchain="torch")
     on_progress("export", 0.0)
-    is_for_ep_context = request.runtime is RuntimeLabel.ONNX_TRT_EP and request.provider == "tensorrt"
+    is_for_ep_context = request.provider == "tensorrt"
     # The TensorRT provider of ONNX Runtime lowers the precision itself.
     precision = PrecisionMode.FP32 if is_for_ep_context else request.precision
     onnx = folder / f"{architecture.name}.onnx"
     export = export_onnx(architecture, checkpoint, precision, onnx, profiles=request.profiles)
     on_progress("compile", 0.0)
-    if request.runtime is RuntimeLabel.ONNX_TRT_EP:
-        extras["provider"] = request.provider
-    else:
-        extras |= {"output_dir": str(folder), "flavour": request.flavour, "sms": ",".join(request.sms)}
+    extras["provider"] = request.provider
     compiled = runtime.compile_engine(onnx, BuildConfig(request.precision, request.profiles, extras))
     on_progress("compile", 1.0)
-    if request.runtime is RuntimeLabel.ONNX_TRT_EP and not is_for_ep_context:
+    if not is_for_ep_context:
         return _Product(
             compiled.path,
             toolchain="onnx",
             source_onnx_sha256=export.sha256,
             build_flags=MappingProxyType({"provider": request.provider, "opset": str(export.opset)}),
         )
-    toolchain, sms = _toolchain(request, host)
     return _Product(
         compiled.path,
-        toolchain=toolchain,
-        sms=sms,
+        toolchain=f"ortep{host.onnxruntime}",
+        sms=host.sms,
         platform=_platform(host),
         source_onnx_sha256=export.sha256,
         build_flags=MappingProxyType({"opset": str(export.opset), **_recorded(extras, compiled.extras)}),
     )
-
-
-def _toolchain(request: BuildRequest, host: HostTuple) -> tuple[str, tuple[str, ...]]:
-    """What built it and alone can load it, and the compute capabilities."""
-    sms = request.sms or host.sms
-    if request.runtime is RuntimeLabel.ONNX_TRT_EP:
-        return f"ortep{host.onnxruntime}", sms
-    return (f"trt{host.tensorrt}" if request.flavour == "tensorrt" else f"rtx{host.tensorrt_rtx}"), sms
 
 
 def _platform(host: HostTuple) -> str:

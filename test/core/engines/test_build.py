@@ -15,7 +15,12 @@ from gps_denied_inference.core.engines import EngineGate, EngineStore, HostTuple
 from gps_denied_inference.core.engines.build import STAGES, BuildRequest, build_engine
 from gps_denied_inference.core.engines.fidelity import measure_fidelity
 from gps_denied_inference.core.engines.golden import read_golden
-from gps_denied_inference.core.errors import EngineBuildError, GpsDeniedInferenceError, UnknownArchitectureError
+from gps_denied_inference.core.errors import (
+    EngineBuildError,
+    GpsDeniedInferenceError,
+    RuntimeNotAvailableError,
+    UnknownArchitectureError,
+)
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
 
 Built = tuple[EngineStore, ManifestEntry, list[tuple[str, float]]]
@@ -94,7 +99,7 @@ def test_own_checkpoint_is_taken(built: Built, tmp_path: Path) -> None:
     [
         (replace(REQUEST, model="efficientnet"), UnknownArchitectureError, "efficientnet_lite0_grid"),
         (replace(REQUEST, runtime=RuntimeLabel.FAKE), EngineBuildError, "plays a script"),
-        (replace(REQUEST, sms=("87",)), EngineBuildError, "--sm"),
+        (replace(REQUEST, runtime=RuntimeLabel.TENSORRT), RuntimeNotAvailableError, "no 'tensorrt' runtime"),
         (replace(REQUEST, precision=PrecisionMode.INT8), EngineBuildError, "int8"),
         (replace(REQUEST, checkpoint=Path("none.pth")), EngineBuildError, "none.pth"),
         (replace(REQUEST, model="xfeat", checkpoint=Path(__file__)), EngineBuildError, "not a checkpoint"),
