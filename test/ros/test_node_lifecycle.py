@@ -85,18 +85,24 @@ def test_hundred_lifecycle_cycles_leave_memory_and_threads_as_they_were(
         for transition in _TRANSITIONS:
             assert client.change_state(transition)
 
-    # Allocator and DDS settle first: measured +4.3 MB from cycle 20 to 60, +1.0 from 180 to 220, +0.04 from 340 to 380.
     for _ in range(150):
         cycle()
-    resident_bytes = node.resident_bytes()
     threads = len(list(Path(f"/proc/{node.pid}/task").iterdir()))
     descriptors = len(list(Path(f"/proc/{node.pid}/fd").iterdir()))
-    for _ in range(100):
-        cycle()
+    # Allocator and DDS settle late: measured +6.4 MiB from cycle 150 to 250, +2.5 to 350, +1.4 to 450 (the node without
+    # clients: 0.0 from 250 to 400). What leaks does so in every block: one leaked copy of anything that is loaded would
+    # be 100 times as much; 4 MiB is the allocator's noise.
+    growths = []
+    for _ in range(4):
+        resident_bytes = node.resident_bytes()
+        for _ in range(100):
+            cycle()
+        growths.append(node.resident_bytes() - resident_bytes)
+        if growths[-1] < 4 * 2**20:
+            break
+    assert growths[-1] < 4 * 2**20, growths
     assert len(list(Path(f"/proc/{node.pid}/task").iterdir())) <= threads
     assert len(list(Path(f"/proc/{node.pid}/fd").iterdir())) <= descriptors
-    # One leaked copy of anything that is loaded would be 100 times as much; 4 MiB is the allocator's noise.
-    assert node.resident_bytes() - resident_bytes < 4 * 2**20
     assert node.end() == 0
 
 

@@ -19,6 +19,7 @@ from gps_denied_inference.core.contracts import (
     StageTimings,
     ThermalState,
 )
+from gps_denied_inference.core.engines import FidelityReport
 from gps_denied_inference.core.interface import (
     MessageFactory,
     RosbagsMessageFactory,
@@ -41,7 +42,11 @@ _TIMINGS = StageTimings(0.5, 1.5, 2.5, 3.5, 4.5, 12.5)
 def _model(name: str) -> ModelIdentity:
     configuration = EffectiveConfiguration(PrecisionMode.FP16, PrecisionMode.FP16, "cuda:0", "cuda:0", "torch")
     spec = default_registry().lookup(name).spec
-    return ModelIdentity("primary", name, "cd" * 32, spec, RuntimeLabel.PYTORCH_FP16, configuration, is_gated=True)
+    # Without NaN and exact in 32 bits, so that messages can be compared.
+    fidelity = FidelityReport("descriptor cosine", 0.5, 0.75, 0.25, 8)
+    return ModelIdentity(
+        "primary", name, "cd" * 32, spec, RuntimeLabel.PYTORCH_FP16, configuration, is_gated=True, fidelity=fidelity
+    )
 
 
 def _features() -> LocalFeatures:

@@ -119,7 +119,7 @@ class OnnxTrtEpRuntime:
         content = read_source(path)
         if holds_ep_context(content):
             raise EngineBuildError(f"{path} is compiled already; give the ONNX model that it was made of")
-        with onnxruntime_errors(f"reading the model {path}", EngineBuildError):
+        with onnxruntime_errors(f"reading {path} as an ONNX model for onnx_trt_ep", EngineBuildError):
             session = make_session(content, [(PROVIDERS["cpu"], {})], SessionThreads(1), is_optimized=False)
             stated = session.get_modelmeta().custom_metadata_map
         if provider == "tensorrt":
