@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import os
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gps_denied_inference.core.errors import EngineBuildError
 
-__all__ = ["TEMPORARY_PREFIX", "file_sha256", "remove_temporaries", "temporary_beside", "write_atomically"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "StagedFile",
+    "file_sha256",
+    "open_regular",
+    "remove_temporaries",
+    "staged",
+    "sync_folder",
+    "temporary_beside",
+    "write_atomically",
+]
 
 TEMPORARY_PREFIX = ".writing-"
 _BLOCK_BYTES = 1024 * 1024
@@ -18,8 +32,20 @@ _BLOCK_BYTES = 1024 * 1024
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, lower-case hex; streamed. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file to be read, but no pipe or device, which may never end. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "not a path", str(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 @contextlib.contextmanager
@@ -35,12 +61,55 @@ def temporary_beside(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise EngineBuildError(
             f"cannot write into the engine store {folder} ({error.strerror or error}); make room there, or give a "
-            "folder "
-            "that can be written"
+            "folder that can be written"
         ) from error
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file that is on the disk whole, under a temporary name.
+
+    Attributes:
+        path: the name that it gets.
+        temporary: the name that it has.
+        sha256, size_bytes: of its bytes.
+    """
+
+    path: Path
+    temporary: Path
+    sha256: str
+    size_bytes: int
+
+    def publish(self) -> None:
+        """Give it its name; needs no room on the disk. Lasting after `sync_folder`. Raises OSError."""
+        self.temporary.replace(self.path)
+
+
+@contextlib.contextmanager
+def staged(path: Path, content: bytes | Path) -> Iterator[StagedFile]:
+    """Write a file under a temporary name; what is not published is removed afterwards.
+
+    Args:
+        path: the name that it gets when it is published; what has it then is replaced.
+        content: bytes, or a file to be copied.
+
+    Raises:
+        EngineBuildError: the disk is full, or the folder cannot be written.
+    """
+    with temporary_beside(path.parent) as temporary:
+        digest = hashlib.sha256()
+        size = 0
+        with temporary.open("xb") as target:
+            for block in _blocks(content):
+                digest.update(block)
+                size += len(block)
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
+        yield StagedFile(path, temporary, digest.hexdigest(), size)
 
 
 def write_atomically(path: Path, content: bytes | Path) -> str:
@@ -56,17 +125,10 @@ def write_atomically(path: Path, content: bytes | Path) -> str:
     Raises:
         EngineBuildError: the disk is full, or the folder cannot be written.
     """
-    with temporary_beside(path.parent) as temporary:
-        digest = hashlib.sha256()
-        with temporary.open("xb") as target:
-            for block in _blocks(content):
-                digest.update(block)
-                target.write(block)
-            target.flush()
-            os.fsync(target.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    return digest.hexdigest()
+    with staged(path, content) as file:
+        file.publish()
+        sync_folder(path.parent)
+    return file.sha256
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -85,7 +147,8 @@ def _blocks(content: bytes | Path) -> Iterator[bytes]:
             yield block
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder outlast a loss of power. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -21,9 +21,9 @@ _SEPARATOR = "__"
 _ANY = "any"
 _SUFFIXES = (".engine", ".onnx", ".safetensors", ".pth", ".pt", ".yaml")
 _MODEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
-_SMS = re.compile(r"sm\d{2,3}(?:-\d{2,3})*")
-_PLATFORM = re.compile(r"any|jp[0-9A-Za-z.]+|cuda\d+(?:\.\d+)*")
-_TOOLCHAIN = re.compile(r"onnx|torch|fake|(trt|rtx|ortep)(\d[0-9A-Za-z.]*)")
+_SMS = re.compile(r"sm[0-9]{2,3}(?:-[0-9]{2,3})*")
+_PLATFORM = re.compile(r"any|jp[0-9A-Za-z.]+|cuda[0-9]+(?:\.[0-9]+)*")
+_TOOLCHAIN = re.compile(r"onnx|torch|fake|(trt|rtx|ortep)([0-9][0-9A-Za-z.]*)")
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 _FORM = "MODEL__RUNTIME__SMS__PLATFORM__TOOLCHAIN__PRECISION__DIGEST.SUFFIX"
 
@@ -96,8 +96,7 @@ class EngineFileName:
         if len(parts) != 7:
             raise EngineSchemaMismatchError(
                 f"'{name}' is no engine's file name: it has {len(parts)} parts, the form is {_FORM}; engines are "
-                "made by "
-                "'gdi engine build' and keep their names"
+                "made by 'gdi engine build' and keep their names"
             )
         model, runtime, sms, platform, toolchain, precision, digest = parts
         try:

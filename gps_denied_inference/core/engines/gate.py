@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gps_denied_inference.core.contracts import EngineCacheEntry
-from gps_denied_inference.core.engines.atomic_files import file_sha256
+from gps_denied_inference.core.engines.atomic_files import file_sha256, open_regular
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.engines.manifest import ManifestEntry
@@ -32,6 +32,8 @@ from gps_denied_inference.core.errors import (
 __all__ = ["EngineGate", "GateStep", "GateVerdict"]
 
 _SIDECAR = re.compile(r"([0-9a-f]{64})  ([^\n/]+)\n?")
+_SIDECAR_LIMIT_BYTES = 1024
+"""More than the longest file name and its hash take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,11 @@ class EngineGate:
         self._trusted_keys = trusted_keys
 
     def validate(self, path: Path) -> GateVerdict:
-        """Judge an engine. Never raises for what it finds: the verdict says it."""
+        """Judge an engine. Never raises for what it finds: the verdict says it.
+
+        Raises:
+            RuntimeNotAvailableError: a signature is required and the package cryptography is absent.
+        """
         judgement = _Judgement(path)
         name = self._read_name(judgement)
         if name is not None:
@@ -142,17 +148,19 @@ class EngineGate:
             judgement.note("schema", error)
             return None
         problem: EngineError | None = None
-        root = self._store.root.resolve()
-        if path.parent.resolve() != root or path.resolve().parent != root:
-            problem = EngineSchemaMismatchError(
-                f"{path} lies outside the engine store {self._store.root}; engines are run from the store alone: "
-                "build it "
-                "there"
-            )
-        elif path.exists() and not path.is_file():
-            problem = EngineSchemaMismatchError(
-                f"{path} is a folder, not an engine file; remove it and build the engine"
-            )
+        try:
+            root = self._store.root.resolve()
+            if path.parent.resolve() != root or path.resolve().parent != root:
+                problem = EngineSchemaMismatchError(
+                    f"{path} lies outside the engine store {self._store.root}; engines are run from the store alone: "
+                    "build it there"
+                )
+            elif path.exists() and not path.is_file():
+                problem = EngineSchemaMismatchError(
+                    f"{path} is a folder, pipe or device, not an engine file; remove it and build the engine"
+                )
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links that lead in a circle
+            problem = EngineSchemaMismatchError(f"{path} leads to no file ({error}); remove it and build the engine")
         judgement.note("schema", problem)
         return name
 
@@ -160,14 +168,14 @@ class EngineGate:
         path = judgement.path
         sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
         try:
-            text = sidecar.read_text(encoding="ascii", errors="replace")
+            with open_regular(sidecar) as file:
+                text = file.read(_SIDECAR_LIMIT_BYTES).decode("ascii", errors="replace")
         except OSError as error:
             judgement.note(
                 "sidecar",
                 EngineSidecarMissingError(
                     f"{sidecar} cannot be read ({error.strerror}), so nothing says what {path.name} should be; build "
-                    "the "
-                    "engine again"
+                    "the engine again"
                 ),
             )
             return None
@@ -203,14 +211,12 @@ class EngineGate:
         if stated is not None and found != stated:
             problem = EngineHashMismatchError(
                 f"{path.name} has SHA-256 {found}, its sidecar says {stated}; the file was changed or is incomplete: "
-                "build "
-                "the engine again"
+                "build the engine again"
             )
         elif name is not None and found[:DIGEST_LENGTH] != name.digest:
             problem = EngineHashMismatchError(
                 f"{path.name} has SHA-256 {found}, its name says {name.digest}...; the file was changed or renamed: "
-                "build "
-                "the engine again"
+                "build the engine again"
             )
         elif stated is None:
             judgement.note_skipped("hash", "there is no sidecar to compare with")
@@ -239,8 +245,6 @@ class EngineGate:
             )
         for name, expected in entry.artefacts.items():
             artefact = self._store.artefact_path(name)
-            if Path(name).name != name:
-                return f"the manifest of {self._store.root} names an artefact outside the store ('{name}')"
             try:
                 actual = file_sha256(artefact)
             except OSError as error:

@@ -17,12 +17,16 @@ from gps_denied_inference.core.optional import require
 
 __all__ = ["HostTuple", "probe_host", "read_host"]
 
-# Jetson Linux (L4T) → JetPack, from NVIDIA's JetPack release notes; unlisted releases are called by their L4T name.
+# Jetson Linux (L4T) → JetPack, from NVIDIA's JetPack release notes; unlisted releases are called by their L4T name:
+# a patch release may bring another TensorRT.
 _JETPACK_OF_L4T = {
-    "35.3": "5.1.1", "35.4": "5.1.2", "35.5": "5.1.3", "35.6": "5.1.4",
-    "36.2": "6.0", "36.3": "6.0", "36.4": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1",
-    "38.2": "7.0", "38.4": "7.1",
+    "35.3.1": "5.1.1", "35.4.1": "5.1.2", "35.5.0": "5.1.3", "35.6.0": "5.1.4", "35.6.1": "5.1.5", "35.6.2": "5.1.5",
+    "36.3.0": "6.0", "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1",
+    "38.2.0": "7.0", "38.4.0": "7.1",
 }  # fmt: skip
+# Compute capability of the GPU inside Jetson modules (NVIDIA's list of CUDA GPUs), by the name of the chip in the
+# device tree: JetPack 5 has no NVML, and JetPack 6's leaves much unanswered.
+_SM_OF_TEGRA = {"nvidia,tegra194": "72", "nvidia,tegra234": "87", "nvidia,tegra264": "110"}
 _TENSORRT_PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 _TENSORRT_RTX_PACKAGES = ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12")
 _ONNXRUNTIME_PACKAGES = ("onnxruntime-gpu", "onnxruntime")
@@ -60,10 +64,11 @@ def read_host(root: Path = Path("/"), nvml: Any = None) -> HostTuple:
     """Look at a computer.
 
     Args:
-        root: where `/etc/nv_tegra_release` is looked for.
+        root: where `/etc/nv_tegra_release` and `/proc/device-tree/compatible` are looked for.
         nvml: the module pynvml; the installed one, when None.
     """
     sms, cuda = _gpus(nvml)
+    sms = sms or _tegra_sms(root / "proc" / "device-tree" / "compatible")
     return HostTuple(
         sms=sms,
         jetpack=_jetpack(root / "etc" / "nv_tegra_release"),
@@ -87,18 +92,28 @@ def _gpus(nvml: Any) -> tuple[tuple[str, ...], str]:
         nvml.nvmlInit()
     except nvml.NVMLError:
         return (), ""
-    try:
-        found = set()
+    found: set[str] = set()
+    cuda = ""
+    # What one question cannot tell, the other may.
+    with contextlib.suppress(nvml.NVMLError):
+        version = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
+        cuda = f"{version // 1000}.{version % 1000 // 10}"
+    with contextlib.suppress(nvml.NVMLError):
         for index in range(nvml.nvmlDeviceGetCount()):
             major, minor = nvml.nvmlDeviceGetCudaComputeCapability(nvml.nvmlDeviceGetHandleByIndex(index))
             found.add(f"{major}{minor}")
-        version = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
-        return tuple(sorted(found, key=int)), f"{version // 1000}.{version % 1000 // 10}"
-    except nvml.NVMLError:
-        return (), ""
-    finally:
-        with contextlib.suppress(nvml.NVMLError):
-            nvml.nvmlShutdown()
+    with contextlib.suppress(nvml.NVMLError):
+        nvml.nvmlShutdown()
+    return tuple(sorted(found, key=int)), cuda
+
+
+def _tegra_sms(compatible: Path) -> tuple[str, ...]:
+    """Names, each ended by a zero byte, of the board and then of its chip."""
+    try:
+        names = compatible.read_text(encoding="ascii", errors="replace").split("\0")
+    except OSError:
+        return ()
+    return tuple(_SM_OF_TEGRA[name] for name in names if name in _SM_OF_TEGRA)
 
 
 def _jetpack(release_file: Path) -> str:
@@ -111,8 +126,8 @@ def _jetpack(release_file: Path) -> str:
     if match is None:
         return ""
     release, revision, patch = match.groups()
-    exact = f"{release}.{revision}.{patch}"
-    return _JETPACK_OF_L4T.get(exact) or _JETPACK_OF_L4T.get(f"{release}.{revision}") or f"L4T{exact}"
+    version = f"{release}.{revision}.{patch or 0}"
+    return _JETPACK_OF_L4T.get(version, f"L4T{version}")
 
 
 def _version(distributions: Sequence[str]) -> str:

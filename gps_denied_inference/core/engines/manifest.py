@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
 from gps_denied_inference.core.contracts import OptimizationProfile, PrecisionMode, RuntimeLabel
-from gps_denied_inference.core.errors import EngineManifestError
+from gps_denied_inference.core.engines.file_name import EngineFileName
+from gps_denied_inference.core.errors import EngineManifestError, EngineSchemaMismatchError
 
 __all__ = ["MANIFEST_NAME", "Manifest", "ManifestEntry"]
 
@@ -102,7 +104,7 @@ class Manifest:
         try:
             document = json.loads(content.decode("ascii"), object_pairs_hook=_without_repetition)
             version = document["schema_version"]
-            if version != _SCHEMA_VERSION:
+            if version != _SCHEMA_VERSION or not isinstance(version, int) or isinstance(version, bool):
                 raise EngineManifestError(
                     f"{where} has schema_version {version!r}, this version reads {_SCHEMA_VERSION}; build the engines "
                     "again, or install the version that wrote it"
@@ -112,11 +114,10 @@ class Manifest:
             entries = tuple(_entry_from_document(item) for item in document["engines"])
         except EngineManifestError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, EngineSchemaMismatchError) as error:
             raise EngineManifestError(
                 f"{where} is no manifest of an engine store ({type(error).__name__}: {error}); restore it from a "
-                "backup, "
-                "or build the engines again"
+                "backup, or build the engines again"
             ) from error
         names = [entry.file_name for entry in entries]
         if len(set(names)) != len(names):
@@ -160,6 +161,12 @@ def _entry_from_document(document: dict[str, Any]) -> ManifestEntry:
     for name, value in texts.items():
         if not isinstance(value, str):
             raise TypeError(f"{name} is {value!r}, not a string")
+    EngineFileName.parse(texts["file_name"])
+    artefacts = _text_mapping(document["artefacts"])
+    for name in artefacts:
+        # They are hashed and deleted by these names: none may lead out of the store.
+        if name in ("", "..") or "\0" in name or PurePosixPath(name).name != name:
+            raise ValueError(f"the artefact '{name}' has a name that is no plain file name")
     return ManifestEntry(
         **texts,
         size_bytes=_natural(document["size_bytes"]),
@@ -176,7 +183,7 @@ def _entry_from_document(document: dict[str, Any]) -> ManifestEntry:
             for profile in document["profiles"]
         ),
         build_flags=_text_mapping(document["build_flags"]),
-        artefacts=_text_mapping(document["artefacts"]),
+        artefacts=artefacts,
     )
 
 

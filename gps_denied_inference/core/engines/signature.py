@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.core.engines.atomic_files import write_atomically
+from gps_denied_inference.core.engines.atomic_files import open_regular, write_atomically
 from gps_denied_inference.core.engines.manifest import MANIFEST_NAME
 from gps_denied_inference.core.engines.store import SIGNATURE_NAME, EngineStore
 from gps_denied_inference.core.errors import EngineManifestError
@@ -62,22 +62,24 @@ def sign_manifest(store: EngineStore, private_key: Path) -> Path:
         EngineBuildError: the store cannot be written.
         RuntimeNotAvailableError: the package cryptography is absent.
     """
-    store.manifest()
     serialization = _cryptography("cryptography.hazmat.primitives.serialization")
     try:
         key = serialization.load_pem_private_key(private_key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, _cryptography("cryptography.exceptions").UnsupportedAlgorithm) as error:
         raise EngineManifestError(f"cannot read the private key {private_key} ({error}); give a PEM file") from error
     if not isinstance(key, _ed25519().Ed25519PrivateKey):
         raise EngineManifestError(f"{private_key} is no Ed25519 key; make one with 'gdi engine sign --generate'")
-    content = (store.root / MANIFEST_NAME).read_bytes()
-    document = {
-        "algorithm": _ALGORITHM,
-        "key_id": _key_id(key.public_key()),
-        "signature": base64.b64encode(key.sign(content)).decode("ascii"),
-    }
+    store.manifest()  # A mistyped folder is an error before it is made.
     path = store.root / SIGNATURE_NAME
-    write_atomically(path, (json.dumps(document, sort_keys=True, indent=1) + "\n").encode("ascii"))
+    with store.writing():
+        store.manifest()
+        content = (store.root / MANIFEST_NAME).read_bytes()
+        document = {
+            "algorithm": _ALGORITHM,
+            "key_id": _key_id(key.public_key()),
+            "signature": base64.b64encode(key.sign(content)).decode("ascii"),
+        }
+        write_atomically(path, (json.dumps(document, sort_keys=True, indent=1) + "\n").encode("ascii"))
     return path
 
 
@@ -103,22 +105,24 @@ def verify_manifest(store: EngineStore, trusted_keys: Sequence[Path]) -> str:
     keys = {_key_id(key): key for key in map(_public_key, trusted_keys)}
     path = store.root / SIGNATURE_NAME
     try:
-        document = json.loads(path.read_text(encoding="ascii"))
+        with open_regular(path) as file:
+            document = json.loads(file.read().decode("ascii"))
         algorithm, key_id = document["algorithm"], document["key_id"]
+        if not isinstance(key_id, str):
+            raise TypeError(f"its key_id is {key_id!r}")
         signature = base64.b64decode(document["signature"], validate=True)
     except FileNotFoundError as error:
         raise EngineManifestError(
             f"the manifest of {store.root} is not signed; sign it: gdi engine sign --store {store.root} --key KEY"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise EngineManifestError(
             f"{path} is no signature ({error}); sign again: gdi engine sign --store {store.root} --key KEY"
         ) from error
     if algorithm != _ALGORITHM or key_id not in keys:
         raise EngineManifestError(
             f"the manifest of {store.root} is signed by key {key_id} ({algorithm}), trusted are {', '.join(keys)}; "
-            "trust "
-            "its public key in trusted_keys if it is yours, else do not fly these engines"
+            "trust its public key in trusted_keys if it is yours, else do not fly these engines"
         )
     exceptions = _cryptography("cryptography.exceptions")
     try:
@@ -126,10 +130,9 @@ def verify_manifest(store: EngineStore, trusted_keys: Sequence[Path]) -> str:
     except (exceptions.InvalidSignature, OSError) as error:
         raise EngineManifestError(
             f"the manifest of {store.root} was changed since key {key_id} signed it; find out by whom, then sign "
-            "again: "
-            f"gdi engine sign --store {store.root} --key KEY"
+            f"again: gdi engine sign --store {store.root} --key KEY"
         ) from error
-    return str(key_id)
+    return key_id
 
 
 def _cryptography(module: str) -> Any:
@@ -144,7 +147,7 @@ def _public_key(path: Path) -> Any:
     serialization = _cryptography("cryptography.hazmat.primitives.serialization")
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, _cryptography("cryptography.exceptions").UnsupportedAlgorithm) as error:
         raise EngineManifestError(f"cannot read the trusted key {path} ({error}); give a PEM file") from error
     if not isinstance(key, _ed25519().Ed25519PublicKey):
         raise EngineManifestError(

@@ -7,8 +7,8 @@
     NAME.golden.npz, .sha256       golden outputs
     .lock                          held by the writer
 
-A writer that is killed at any point leaves the manifest of before or of after; files that no manifest names are left by
-it and removed by `prune`.
+Whenever a writer is killed, each engine that the manifest names is whole. What a killed writer leaves besides:
+temporary files, which the next writer removes, and files that no manifest names, which `prune` removes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from types import MappingProxyType
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines.atomic_files import (
     TEMPORARY_PREFIX,
+    StagedFile,
     file_sha256,
+    open_regular,
     remove_temporaries,
+    staged,
+    sync_folder,
     write_atomically,
 )
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
@@ -61,7 +65,8 @@ class EngineStore:
         """
         path = self.root / MANIFEST_NAME
         try:
-            content = path.read_bytes()
+            with open_regular(path) as file:
+                content = file.read()
         except FileNotFoundError as error:
             raise EngineManifestError(
                 f"{self.root} holds no {MANIFEST_NAME}, so it is no engine store; make one with "
@@ -81,9 +86,10 @@ class EngineStore:
         details: ManifestEntry,
         artefacts: Mapping[str, bytes] = MappingProxyType({}),
     ) -> ManifestEntry:
-        """Put an engine into the store. It is there when this returns; before, the store is as it was.
+        """Put an engine into the store. It is there when this returns; when this raises, the store is as it was.
 
-        An engine of the same bytes takes the place of its entry.
+        An engine of the same bytes takes the place of its entry. When its artefacts differ from those of before, the
+        entry is taken out while they are replaced: a kill just then leaves the engine unnamed, never half replaced.
 
         Args:
             content: the engine's bytes, or a file to be copied.
@@ -95,28 +101,50 @@ class EngineStore:
             EngineBuildError: the disk is full, or the folder cannot be written.
             EngineManifestError: the store's manifest is malformed.
         """
-        with self._writing():
+        with self.writing():
             before = self.manifest() if (self.root / MANIFEST_NAME).exists() else Manifest()
             try:
                 sha256 = file_sha256(content) if isinstance(content, Path) else _bytes_sha256(content)
-                size = content.stat().st_size if isinstance(content, Path) else len(content)
             except OSError as error:
                 raise EngineBuildError(f"cannot read the new engine {content!r} ({error.strerror})") from error
             file_name = replace(name, digest=sha256[:DIGEST_LENGTH]).text()
             stem = file_name.removesuffix(PurePath(file_name).suffix)
-            hashes = {}
-            for suffix, data in artefacts.items():
-                hashes[stem + suffix] = self._write_with_sidecar(stem + suffix, data)
-            written = self._write_with_sidecar(file_name, content)
-            if written != sha256:
-                raise EngineBuildError(
-                    f"{content!r} changed while it was copied into the store; build the engine again"
-                )
-            entry = replace(
-                details, file_name=file_name, sha256=sha256, size_bytes=size, artefacts=MappingProxyType(hashes)
-            )
+            previous = before.entry(file_name)
             kept = tuple(item for item in before.entries if item.file_name != file_name)
-            self._write_manifest(Manifest((*kept, entry)))
+            with contextlib.ExitStack() as stack:
+                # All that takes room is on the disk before the first name changes.
+                engine, *others = (
+                    stack.enter_context(staged(self.root / name, data))
+                    for name, data in [(file_name, content), *((stem + key, data) for key, data in artefacts.items())]
+                )
+                if engine.sha256 != sha256:
+                    raise EngineBuildError(
+                        f"{content!r} changed while it was copied into the store; build the engine again"
+                    )
+                sidecars = [
+                    stack.enter_context(
+                        staged(_sidecar(file.path), f"{file.sha256}  {file.path.name}\n".encode("ascii"))
+                    )
+                    for file in (engine, *others)
+                ]
+                hashes = {file.path.name: file.sha256 for file in others}
+                entry = replace(
+                    details,
+                    file_name=file_name,
+                    sha256=sha256,
+                    size_bytes=engine.size_bytes,
+                    artefacts=MappingProxyType(hashes),
+                )
+                manifest = stack.enter_context(
+                    staged(self.root / MANIFEST_NAME, Manifest((*kept, entry)).canonical_bytes())
+                )
+                if previous is not None and _is_replaced(previous, (engine, *others)):
+                    self._write_manifest(Manifest(kept))
+                for file in (engine, *others, *sidecars):
+                    file.publish()
+                sync_folder(self.root)
+                manifest.publish()
+                sync_folder(self.root)
         return entry
 
     def find(self, *, model: str, runtime: RuntimeLabel, precision: PrecisionMode, host: HostTuple) -> ManifestEntry:
@@ -139,8 +167,8 @@ class EngineStore:
         found = "; ".join(reasons) or "it has none of this model and runtime"
         raise EngineManifestError(
             f"{self.root} has no engine for '{model}' on '{runtime.value}' in {precision.value} that this computer "
-            "can run "
-            f"({found}). Build one: gdi engine build {model} --runtime {runtime.value} --precision {precision.value} "
+            f"can run ({found}). Build one: gdi engine build {model} --runtime {runtime.value} --precision "
+            f"{precision.value} "
             f"--store {self.root}"
         )
 
@@ -174,7 +202,8 @@ class EngineStore:
             EngineBuildError: the folder cannot be written.
             EngineManifestError: the manifest is malformed.
         """
-        with self._writing():
+        self.manifest()  # A mistyped folder is an error before it is made.
+        with self.writing():
             kept = tuple(item for item in self.manifest().entries if item.file_name != entry.file_name)
             self._write_manifest(Manifest(kept))
             self._delete((entry,), kept)
@@ -193,7 +222,8 @@ class EngineStore:
         """
         if keep < 1:
             raise EngineBuildError(f"{keep} engines of each kind cannot be kept; keep at least 1")
-        with self._writing():
+        self.manifest()  # A mistyped folder is an error before it is made.
+        with self.writing():
             counts: dict[tuple[object, ...], int] = {}
             kept: list[ManifestEntry] = []
             removed: list[ManifestEntry] = []
@@ -210,11 +240,6 @@ class EngineStore:
                     (self.root / stranger).unlink()
         return tuple(removed)
 
-    def _write_with_sidecar(self, name: str, content: bytes | Path) -> str:
-        sha256 = write_atomically(self.root / name, content)
-        write_atomically(self.root / (name + SIDECAR_SUFFIX), f"{sha256}  {name}\n".encode("ascii"))
-        return sha256
-
     def _write_manifest(self, manifest: Manifest) -> None:
         write_atomically(self.root / MANIFEST_NAME, manifest.canonical_bytes())
 
@@ -227,19 +252,34 @@ class EngineStore:
                         path.unlink()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Be the only writer; the lock goes with the process."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / _LOCK_NAME).open("ab")
-        except OSError as error:
-            raise EngineBuildError(
-                f"cannot write into the engine store {self.root} ({error.strerror}); give a folder that can be written"
-            ) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    def writing(self) -> Iterator[None]:
+        """Be the only writer, having waited for the other one; the lock goes with the process.
+
+        Raises:
+            EngineBuildError: the folder cannot be written or locked.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context((self.root / _LOCK_NAME).open("ab"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                raise EngineBuildError(
+                    f"cannot write into the engine store {self.root} ({error.strerror}); give a folder that can be "
+                    "written"
+                ) from error
             remove_temporaries(self.root)
             yield
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + SIDECAR_SUFFIX)
+
+
+def _is_replaced(entry: ManifestEntry, files: tuple[StagedFile, ...]) -> bool:
+    """Whether a file that an entry names is about to get other bytes."""
+    named = {entry.file_name: entry.sha256, **entry.artefacts}
+    return any(named.get(file.path.name, file.sha256) != file.sha256 for file in files)
 
 
 def _bytes_sha256(content: bytes) -> str:
