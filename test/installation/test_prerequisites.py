@@ -71,7 +71,7 @@ def test_words_of_pip_become_one_sentence(tmp_path: Path, words: str, sentence: 
 def test_old_numpy_of_a_sourced_ros_stays_and_takes_an_opencv_that_fits(tmp_path: Path) -> None:
     layout = Layout(root=tmp_path)
     layout.requirements.mkdir()
-    for name in ("runtime", "torch", "development", "weights"):
+    for name in ("runtime", "torch", "tensorrt-rtx", "development", "weights"):
         (layout.requirements / f"{name}.txt").write_text(f"{name}-package==1.0\n")
     (layout.requirements / "runtime.txt").write_text("numpy==2.4.6\nopencv-python-headless==4.14.0.94\n")
     layout.python.parent.mkdir(parents=True)
@@ -84,6 +84,7 @@ def test_old_numpy_of_a_sourced_ros_stays_and_takes_an_opencv_that_fits(tmp_path
     assert (layout.venv / "requirements.txt").read_text().splitlines() == [
         f"-r {layout.requirements}/opencv-with-system-numpy1.txt",
         "torch-package==1.0",
+        "tensorrt-rtx-package==1.0",
         "development-package==1.0",
         "numpy==1.26.4",
     ]
