@@ -24,6 +24,7 @@ from gps_denied_inference.core.engines import (
     HostTuple,
     ManifestEntry,
     MemoryBudget,
+    build_command,
     measure_fidelity,
     probe_host,
     read_golden,
@@ -150,29 +151,50 @@ def _choose(
     if settings.engine_store is None or engine.runtime is RuntimeLabel.FAKE:
         return _bare_checkpoint(settings, engine, spec, runtime)
     store = EngineStore(settings.engine_store)
+    options = _build_options(settings, engine)
     if engine.engine_file:
         path = settings.engine_store / engine.engine_file
+        if not path.exists():
+            command = build_command(engine.model, engine.runtime, engine.precision, store.root, options)
+            raise EngineManifestError(
+                f"{store.root} has no file '{engine.engine_file}', which {engine.name}.engine_file names; leave it "
+                f"empty to take the newest engine that fits, or build one: {command}"
+            )
     else:
-        path = store.path_of(
-            store.find(model=engine.model, runtime=engine.runtime, precision=engine.precision, host=host)
+        found = store.find(
+            model=engine.model, runtime=engine.runtime, precision=engine.precision, host=host, build_options=options
         )
+        path = store.path_of(found)
     gate = EngineGate(store, host, require_signature=settings.require_signature, trusted_keys=settings.trusted_keys)
     verdict = gate.validate(path)
     if verdict.error is not None and not settings.allow_ungated:
         raise verdict.error
     if verdict.entry is None:
         raise verdict.error or EngineManifestError(f"the engine gate could not read {path}; build the engine again")
-    found = verdict.manifest_entry
-    if found is not None:
-        _refuse_other_model(found, engine, spec, path)
+    judged = verdict.manifest_entry
+    if judged is not None:
+        _refuse_other_model(judged, engine, spec, path)
     return _ChosenEngine(
         entry=verdict.entry,
-        weights_sha256=verdict.entry.sha256 if found is None else found.weights_sha256,
+        weights_sha256=verdict.entry.sha256 if judged is None else judged.weights_sha256,
         is_gated=verdict.error is None,
         complaint="" if verdict.error is None else str(verdict.error),
-        golden=None if found is None else store.golden_of(found),
-        memory_bytes=0 if found is None else found.memory_bytes,
+        golden=None if judged is None else store.golden_of(judged),
+        memory_bytes=0 if judged is None else judged.memory_bytes,
     )
+
+
+def _build_options(settings: Settings, engine: EngineSettings) -> tuple[str, ...]:
+    """What 'gdi engine build' needs besides, to build what these settings load."""
+    options: list[str] = []
+    if engine.runtime is RuntimeLabel.ONNX_TRT_EP and engine.device != "cpu":
+        wanted = next((name for name in engine.onnx_providers if name != "cpu"), "cpu")
+        options += ["--provider", wanted]
+    if settings.weights_dir is not None:
+        options += ["--weights-dir", str(settings.weights_dir.absolute())]
+    for module in settings.architecture_modules:
+        options += ["--architecture-module", module]
+    return tuple(options)
 
 
 def _refuse_other_model(found: ManifestEntry, engine: EngineSettings, spec: ArchitectureSpec, path: Path) -> None:

@@ -36,6 +36,9 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=[mode.value for mode in PrecisionMode], default="fp16")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights; default: as --weights-dir")
     parser.add_argument("--weights-dir", type=Path, help="folder searched first, then installed weight packages")
+    parser.add_argument(
+        "--architecture-module", action="append", default=[], metavar="MODULE", help="that registers more networks"
+    )
     parser.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="of onnx_trt_ep")
     parser.add_argument("--sign-with", type=Path, metavar="KEY", help="private key (PEM) to sign the manifest with")
     parser.set_defaults(run_action=run)
@@ -44,6 +47,8 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build, and sign where a key is given."""
     store = EngineStore(options.store)
+    registry = default_registry()
+    registry.load_modules(tuple(options.architecture_module))
     request = BuildRequest(
         model=options.model,
         runtime=RuntimeLabel(options.runtime),
@@ -55,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         entry = build_engine(
             request,
             store,
-            registry=default_registry(),
+            registry=registry,
             host=probe_host(),
             weights_dir=options.weights_dir,
             on_progress=lambda stage, fraction: show(round((STAGES.index(stage) + fraction) * _STEPS_PER_STAGE)),

@@ -73,11 +73,12 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _prune(options: argparse.Namespace) -> int:
     store = EngineStore(options.store)
-    strangers = store.strangers()
+    before = store.strangers()
     removed = store.prune(options.keep)
+    strangers = sorted(set(before) - set(store.strangers()))
     names = [entry.file_name for entry in removed]
     if options.json:
-        say(json.dumps({"removed": names, "unknown_files_removed": list(strangers)}, indent=2))
+        say(json.dumps({"removed": names, "unknown_files_removed": strangers}, indent=2))
         return 0
     for name in [*names, *strangers]:
         say(f"removed {name}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gps_denied_inference.cli.console import say
-from gps_denied_inference.core.engines.signature import generate_key, sign_manifest
+from gps_denied_inference.core.engines.signature import generate_key, require_key_outside, sign_manifest
 from gps_denied_inference.core.engines.store import EngineStore
 
 __all__ = ["add_actions"]
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Sign."""
     store = EngineStore(options.store)
     store.manifest()  # before a key is made for nothing
+    require_key_outside(store, options.key)
     public_key = generate_key(options.key) if options.generate else None
     signature = sign_manifest(store, options.key)
     if options.json:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from gps_denied_inference.core.contracts import EngineCacheEntry
 from gps_denied_inference.core.engines.atomic_files import file_sha256, open_regular
+from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.engines.manifest import ManifestEntry
@@ -118,11 +119,11 @@ class EngineGate:
         name = self._read_name(judgement)
         if name is not None:
             mismatches = name.mismatches(self._host)
+            command = build_command(name.model, name.runtime, name.precision, self._store.root)
             judgement.note(
                 "host",
                 EngineSchemaMismatchError(
-                    f"{path.name} does not fit this computer: {'; '.join(mismatches)}. Build it here: gdi engine build "
-                    f"{name.model} --runtime {name.runtime.value} --store {self._store.root}"
+                    f"{path.name} does not fit this computer: {'; '.join(mismatches)}. Build one here: {command}"
                 )
                 if mismatches
                 else None,
@@ -243,6 +244,12 @@ class EngineGate:
                 f"the manifest says {path.name} has SHA-256 {entry.sha256}, it has {found}; build the engine again, or "
                 "restore the manifest that belongs to it"
             )
+        size_bytes = _size_bytes(path)
+        if size_bytes is not None and entry.size_bytes != size_bytes:
+            return (
+                f"the manifest says {path.name} has {entry.size_bytes} bytes, it has {size_bytes}; build the engine "
+                "again, or restore the manifest that belongs to it"
+            )
         for name, expected in entry.artefacts.items():
             artefact = self._store.artefact_path(name)
             try:
@@ -260,6 +267,13 @@ class EngineGate:
         if (entry.model, entry.runtime, entry.precision) != (parts.model, parts.runtime, parts.precision):
             return f"the manifest and the name of {path.name} disagree on what it is; build the engine again"
         return None
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None  # that it cannot be read was said before
 
 
 class _Judgement:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = ["MANIFEST_NAME", "Manifest", "ManifestEntry"]
 
 MANIFEST_NAME = "manifest.json"
 _SCHEMA_VERSION = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = (
     "file_name",
     "sha256",
@@ -111,7 +113,7 @@ class Manifest:
                 )
             if set(document) != {"schema_version", "engines"}:
                 raise ValueError(f"its keys are {sorted(document)}")
-            entries = tuple(_entry_from_document(item) for item in document["engines"])
+            entries = tuple(_entry_from_document(item) for item in _list(document["engines"]))
         except EngineManifestError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, EngineSchemaMismatchError) as error:
@@ -163,33 +165,51 @@ def _entry_from_document(document: dict[str, Any]) -> ManifestEntry:
             raise TypeError(f"{name} is {value!r}, not a string")
     EngineFileName.parse(texts["file_name"])
     artefacts = _text_mapping(document["artefacts"])
+    _require_hashes(texts, artefacts)
+    stem = texts["file_name"].removesuffix(PurePath(texts["file_name"]).suffix)
     for name in artefacts:
-        # They are hashed and deleted by these names: none may lead out of the store.
-        if name in ("", "..") or "\0" in name or PurePosixPath(name).name != name:
-            raise ValueError(f"the artefact '{name}' has a name that is no plain file name")
+        # They are hashed and deleted by these names: none may lead out of the store, or to what is another's.
+        is_own = name.startswith(stem) and not name.endswith(".sha256") and name != texts["file_name"]
+        if "\0" in name or PurePosixPath(name).name != name or not is_own:
+            raise ValueError(f"the artefact '{name}' of {texts['file_name']} is no file name that begins with its stem")
     return ManifestEntry(
         **texts,
         size_bytes=_natural(document["size_bytes"]),
         memory_bytes=_natural(document["memory_bytes"]),
         runtime=RuntimeLabel(document["runtime"]),
         precision=PrecisionMode(document["precision"]),
-        profiles=tuple(
-            OptimizationProfile(
-                str(profile["input_name"]),
-                tuple(_natural(size) for size in profile["min_shape"]),
-                tuple(_natural(size) for size in profile["opt_shape"]),
-                tuple(_natural(size) for size in profile["max_shape"]),
-            )
-            for profile in document["profiles"]
-        ),
+        profiles=tuple(_profile_from_document(item) for item in _list(document["profiles"])),
         build_flags=_text_mapping(document["build_flags"]),
         artefacts=artefacts,
     )
 
 
+def _profile_from_document(document: dict[str, Any]) -> OptimizationProfile:
+    shapes = ("min_shape", "opt_shape", "max_shape")
+    if set(document) != {"input_name", *shapes} or not isinstance(document["input_name"], str):
+        raise ValueError(f"{document!r} is no profile")
+    smallest, usual, largest = (tuple(_natural(size) for size in _list(document[name])) for name in shapes)
+    return OptimizationProfile(document["input_name"], smallest, usual, largest)
+
+
+def _require_hashes(texts: Mapping[str, str], artefacts: Mapping[str, str]) -> None:
+    hashes = {name: texts[name] for name in ("sha256", "weights_sha256", "preprocess_sha256")}
+    if texts["source_onnx_sha256"]:
+        hashes["source_onnx_sha256"] = texts["source_onnx_sha256"]
+    for name, value in (*hashes.items(), *artefacts.items()):
+        if not _SHA256.fullmatch(value):
+            raise ValueError(f"{name} is {value!r}, not a SHA-256 in lower-case hex")
+
+
 def _natural(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{value!r} is not a whole number of at least 0")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
     return value
 
 

@@ -17,7 +17,7 @@ from gps_denied_inference.core.engines.store import SIGNATURE_NAME, EngineStore
 from gps_denied_inference.core.errors import EngineManifestError
 from gps_denied_inference.core.optional import require
 
-__all__ = ["generate_key", "sign_manifest", "verify_manifest"]
+__all__ = ["generate_key", "require_key_outside", "sign_manifest", "verify_manifest"]
 
 _ALGORITHM = "ed25519"
 
@@ -51,6 +51,18 @@ def generate_key(private_path: Path) -> Path:
     return public_path
 
 
+def require_key_outside(store: EngineStore, private_key: Path) -> None:
+    """Refuse a private key inside the store, which travels to the vehicle, and whose unknown files are pruned.
+
+    Raises:
+        EngineManifestError: it lies there.
+    """
+    if store.root.resolve() in private_key.resolve().parents:
+        raise EngineManifestError(
+            f"the private key {private_key} lies in the engine store, which the vehicle gets; keep it elsewhere"
+        )
+
+
 def sign_manifest(store: EngineStore, private_key: Path) -> Path:
     """Sign what the manifest says now; any later change of the store wants a new signature.
 
@@ -58,10 +70,12 @@ def sign_manifest(store: EngineStore, private_key: Path) -> Path:
         path of the signature.
 
     Raises:
-        EngineManifestError: the manifest is missing or malformed, or the key is unreadable or of another kind.
+        EngineManifestError: the manifest is missing or malformed, or the key is unreadable, of another kind, or in the
+            store.
         EngineBuildError: the store cannot be written.
         RuntimeNotAvailableError: the package cryptography is absent.
     """
+    require_key_outside(store, private_key)
     serialization = _cryptography("cryptography.hazmat.primitives.serialization")
     try:
         key = serialization.load_pem_private_key(private_key.read_bytes(), password=None)

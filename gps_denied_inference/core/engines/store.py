@@ -16,7 +16,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -32,6 +33,7 @@ from gps_denied_inference.core.engines.atomic_files import (
     sync_folder,
     write_atomically,
 )
+from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.engines.manifest import MANIFEST_NAME, Manifest, ManifestEntry
@@ -99,7 +101,7 @@ class EngineStore:
 
         Raises:
             EngineBuildError: the disk is full, or the folder cannot be written.
-            EngineManifestError: the store's manifest is malformed.
+            EngineManifestError: the store's manifest is malformed, or the details could not be read back.
         """
         with self.writing():
             before = self.manifest() if (self.root / MANIFEST_NAME).exists() else Manifest()
@@ -135,9 +137,9 @@ class EngineStore:
                     size_bytes=engine.size_bytes,
                     artefacts=MappingProxyType(hashes),
                 )
-                manifest = stack.enter_context(
-                    staged(self.root / MANIFEST_NAME, Manifest((*kept, entry)).canonical_bytes())
-                )
+                after = Manifest((*kept, entry)).canonical_bytes()
+                Manifest.from_bytes(after, f"the new {MANIFEST_NAME}")
+                manifest = stack.enter_context(staged(self.root / MANIFEST_NAME, after))
                 if previous is not None and _is_replaced(previous, (engine, *others)):
                     self._write_manifest(Manifest(kept))
                 for file in (engine, *others, *sidecars):
@@ -147,12 +149,32 @@ class EngineStore:
                 sync_folder(self.root)
         return entry
 
-    def find(self, *, model: str, runtime: RuntimeLabel, precision: PrecisionMode, host: HostTuple) -> ManifestEntry:
+    def find(
+        self,
+        *,
+        model: str,
+        runtime: RuntimeLabel,
+        precision: PrecisionMode,
+        host: HostTuple,
+        build_options: Sequence[str] = (),
+    ) -> ManifestEntry:
         """Return the newest engine that fits a computer.
+
+        Args:
+            model: architecture.
+            runtime: that is to run it.
+            precision: of its arithmetic.
+            host: the computer.
+            build_options: more arguments of the command that the error names.
 
         Raises:
             EngineManifestError: there is none; lists what is there and why it does not fit, and the command to run.
         """
+        command = build_command(model, runtime, precision, self.root, build_options)
+        if not os.path.lexists(self.root / MANIFEST_NAME):
+            raise EngineManifestError(
+                f"{self.root} holds no {MANIFEST_NAME}, so it is no engine store. Build one: {command}"
+            )
         reasons = []
         for entry in reversed(self.manifest().entries):
             if (entry.model, entry.runtime) != (model, runtime):
@@ -167,9 +189,7 @@ class EngineStore:
         found = "; ".join(reasons) or "it has none of this model and runtime"
         raise EngineManifestError(
             f"{self.root} has no engine for '{model}' on '{runtime.value}' in {precision.value} that this computer "
-            f"can run ({found}). Build one: gdi engine build {model} --runtime {runtime.value} --precision "
-            f"{precision.value} "
-            f"--store {self.root}"
+            f"can run ({found}). Build one: {command}"
         )
 
     def path_of(self, entry: ManifestEntry) -> Path:
@@ -196,7 +216,7 @@ class EngineStore:
         return tuple(sorted(name for name in names if name not in known and not name.startswith(TEMPORARY_PREFIX)))
 
     def remove(self, entry: ManifestEntry) -> None:
-        """Take an engine out: of the manifest first, then its files.
+        """Take an engine out: of the manifest first, then the files that the manifest names for it.
 
         Raises:
             EngineBuildError: the folder cannot be written.
@@ -204,14 +224,15 @@ class EngineStore:
         """
         self.manifest()  # A mistyped folder is an error before it is made.
         with self.writing():
-            kept = tuple(item for item in self.manifest().entries if item.file_name != entry.file_name)
+            entries = self.manifest().entries
+            kept = tuple(item for item in entries if item.file_name != entry.file_name)
             self._write_manifest(Manifest(kept))
-            self._delete((entry,), kept)
+            self._delete(tuple(item for item in entries if item.file_name == entry.file_name), kept)
 
     def prune(self, keep: int) -> tuple[ManifestEntry, ...]:
         """Keep the newest engines of each model, runtime, precision and target; return those that were removed.
 
-        Files that no manifest names go too.
+        Files that no manifest names go too; folders among them stay.
 
         Args:
             keep: how many of each, at least 1.
