@@ -4,56 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
-
-from rclpy.clock import Clock, ClockType
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import DropReason, OutputKind, ThermalState
 from gps_denied_inference.core.engines import MemoryBudget
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, SettingsError
-from gps_denied_inference.core.health import (
-    Level,
-    TaskStatus,
-    engine_status,
-    fidelity_summary,
-    inference_status,
-    input_status,
-    thermal_status,
-    worst_of,
-)
-from gps_denied_inference.core.interface import (
-    EngineHealthReport,
-    engine_health_message,
-    features_message,
-    model_info_message,
-    thermal_state_message,
-)
-from gps_denied_inference.core.pipeline import (
-    FrameCounts,
-    FrameLedger,
-    FrameWorker,
-    LatencyWindow,
-    Pipeline,
-    PipelineResult,
-)
+from gps_denied_inference.core.health import fidelity_summary
+from gps_denied_inference.core.interface import features_message
+from gps_denied_inference.core.pipeline import FrameLedger, FrameWorker, LatencyWindow, Pipeline, PipelineResult
 from gps_denied_inference.core.settings import Settings
 from gps_denied_inference.core.thermal import ThermalStatePublisher, create_source
-from gps_denied_inference.ros.diagnostics import DiagnosticsPublisher
 from gps_denied_inference.ros.engine_replacement import EngineReplacement
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.image_reception import ImageReception
 from gps_denied_inference.ros.log_bridge import LogBridge
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
+from gps_denied_inference.ros.node_reports import NodeReading, NodeReports
 from gps_denied_inference.ros.parameters import NodeParameters
-from gps_denied_inference.ros.qos import LATCHED, features_qos, image_qos
+from gps_denied_inference.ros.qos import features_qos, image_qos
 
 __all__ = ["InferenceNode"]
-
-_TASKS = ("engine", "inference", "input", "thermal")
-_LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
 
 
 class InferenceNode(GuardedLifecycleNode):
@@ -75,7 +47,6 @@ class InferenceNode(GuardedLifecycleNode):
         self._node_parameters = NodeParameters(self, runtime_preset)
         self._factory = RclpyMessageFactory()
         self._log_bridge = LogBridge(self.get_logger())
-        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._settings: Settings | None = None
         self._memory_budget: MemoryBudget | None = None
         # Held while the pipeline or the worker is exchanged: load_engine does it on a thread of its own.
@@ -84,17 +55,11 @@ class InferenceNode(GuardedLifecycleNode):
         self._worker: FrameWorker | None = None
         self._reception: ImageReception | None = None
         self._thermal: ThermalStatePublisher | None = None
-        self._thermal_timer: Any = None
         self._features_publisher: Any = None
-        self._model_info_publisher: Any = None
         self._ledger = FrameLedger()
         self._latency = LatencyWindow()
-        self._reported = self._ledger.counts()
-        self._published_camera_id = ""
         self._configure_error = ""
         self._last_error = ""
-        self._health_publisher = self.create_publisher(messages.EngineHealth, "engine_health", 10)
-        self._thermal_publisher = self.create_publisher(messages.ThermalState, "thermal_state", LATCHED)
         self._replacement = EngineReplacement(
             self,
             settings=lambda: self._settings,
@@ -103,8 +68,14 @@ class InferenceNode(GuardedLifecycleNode):
             install=self._install,
             on_installed=self._on_installed,
         )
-        self._diagnostics = DiagnosticsPublisher(self, _TASKS)
-        self._report_timer = self._create_report_timer()
+        self._reports = NodeReports(
+            self,
+            self._node_parameters,
+            self._factory,
+            read=self._read,
+            thermal_state=self._thermal_state,
+            before_report=self._apply_dynamic_parameters,
+        )
         self._log_bridge.install(is_debug=False)
 
     # The steps of the lifecycle.
@@ -151,20 +122,15 @@ class InferenceNode(GuardedLifecycleNode):
             if self._pipeline is not None:
                 self._pipeline.close()
                 self._pipeline = None
-        if self._thermal_timer is not None:
-            self.destroy_timer(self._thermal_timer)
-            self._thermal_timer = None
+        self._reports.end()
         if self._thermal is not None:
             self._thermal.close()
             self._thermal = None
             # Latched: a late subscriber must not take the last reading for a living one.
-            self._publish_thermal_state(self._thermal_state())
+            self._reports.publish_thermal_state()
         if self._features_publisher is not None:
             self.destroy_lifecycle_publisher(self._features_publisher)
             self._features_publisher = None
-        if self._model_info_publisher is not None:
-            self.destroy_publisher(self._model_info_publisher)
-            self._model_info_publisher = None
 
     def close(self) -> None:
         """Stop working and give everything back, whatever the state. For the end of the process."""
@@ -185,14 +151,13 @@ class InferenceNode(GuardedLifecycleNode):
         source, reason = create_source(settings.thermal_sources, timeline=settings.thermal_timeline)
         self.get_logger().info(f"thermal source: {reason}")
         self._thermal = ThermalStatePublisher(
-            source, settings.thermal_poll_hz, on_flip=self._publish_thermal_state, no_source_reason=reason
+            source, settings.thermal_poll_hz, on_flip=self._reports.publish_thermal_state, no_source_reason=reason
         )
         self._thermal.start()
         self._memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
         self._pipeline = self._load(settings)
         self._settings = settings
         self._ledger, self._latency, self._last_error = FrameLedger(), LatencyWindow(), ""
-        self._reported = self._ledger.counts()
         self._worker = FrameWorker(
             self._pipeline,
             self._ledger,
@@ -201,15 +166,7 @@ class InferenceNode(GuardedLifecycleNode):
             on_error=self._on_frame_error,
         )
         self._create_features_publisher()
-        self._model_info_publisher = self.create_publisher(messages.ModelInfo, "model_info", LATCHED)
-        self._publish_model_info()
-        self._report_timer = self._create_report_timer()
-        self._publish_thermal_state(self._thermal_state())
-        self._thermal_timer = self.create_timer(
-            1.0 / settings.thermal_poll_hz,
-            lambda: self._publish_thermal_state(self._thermal_state()),
-            clock=self._steady_clock,
-        )
+        self._reports.begin(self._pipeline.model, settings.thermal_poll_hz)
         self._reception = ImageReception(
             self,
             is_compressed=parameters.text("image_transport") == "compressed",
@@ -231,7 +188,8 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _on_installed(self, settings: Settings) -> None:
         self._settings = settings
-        self._publish_model_info()
+        if self._pipeline is not None:
+            self._reports.publish_model_info(self._pipeline.model)
 
     def _create_features_publisher(self) -> None:
         assert self._pipeline is not None
@@ -243,15 +201,6 @@ class InferenceNode(GuardedLifecycleNode):
         else:
             publisher = self.create_lifecycle_publisher(messages.LocalFeatures, "local_features", qos)
         self._features_publisher = publisher
-
-    def _publish_model_info(self) -> None:
-        assert self._pipeline is not None
-        self._published_camera_id = self._node_parameters.text("camera_id")
-        self._model_info_publisher.publish(
-            model_info_message(
-                self._factory, self._pipeline.model, stamp_ns=self._now_ns(), camera_id=self._published_camera_id
-            )
-        )
 
     # On the worker's thread.
 
@@ -275,71 +224,25 @@ class InferenceNode(GuardedLifecycleNode):
         self._last_error = str(error)
         self.get_logger().error(f"frame dropped ({reason.value}): {error}", throttle_duration_sec=5.0)
 
-    # Reports, on the executor's thread.
+    # For the reports, on the executor's thread.
 
-    def _create_report_timer(self) -> Any:
-        previous = getattr(self, "_report_timer", None)
-        if previous is not None:
-            self.destroy_timer(previous)
-        period_s = 1.0 / self._node_parameters.number("diagnostics_rate_hz")
-        return self.create_timer(period_s, self._report, clock=self._steady_clock)
-
-    def _report(self) -> None:
-        if self._worker is not None:
-            self._worker.max_frame_age_ms = self._node_parameters.number("max_frame_age_ms")
-            if self._published_camera_id != self._node_parameters.text("camera_id"):
-                self._publish_model_info()
-        counts, latency = self._ledger.counts(), self._latency.summary()
-        statuses = self._statuses(counts)
-        self._reported = counts
-        self._diagnostics.publish(statuses)
-        level, message = worst_of(statuses)
-        report = EngineHealthReport(
-            level=int(level),
-            message=message,
-            lifecycle_state=self.lifecycle_state,
-            counts=counts,
-            latency=latency,
+    def _read(self) -> NodeReading:
+        return NodeReading(
+            model=None if self._pipeline is None else self._pipeline.model,
+            configure_error=self._configure_error,
+            engine_changes=self._replacement.history,
+            is_working=self._worker is not None and self._worker.is_running,
+            camera=None if self._reception is None else self._reception.reading(),
+            counts=self._ledger.counts(),
+            latency=self._latency.summary(),
             last_error=self._last_error,
         )
-        model = self._pipeline.model if self._pipeline is not None else None
-        self._health_publisher.publish(engine_health_message(self._factory, report, model, stamp_ns=self._now_ns()))
 
-    def _statuses(self, counts: FrameCounts) -> list[TaskStatus]:
-        model = self._pipeline.model if self._pipeline is not None else None
-        statuses = [
-            engine_status(model, self.lifecycle_state, self._configure_error, self._replacement.history),
-            inference_status(
-                counts,
-                _difference(counts, self._reported),
-                self._latency.summary(),
-                self._last_error,
-                self._node_parameters.number("max_frame_age_ms"),
-            ),
-        ]
-        if self._reception is not None:
-            is_active = self._worker is not None and self._worker.is_running
-            timeout_s = self._node_parameters.number("input_timeout_s")
-            statuses.append(input_status(self._reception.reading(), is_active, timeout_s))
-        else:
-            statuses.append(TaskStatus("input", Level.OK, "not subscribed; configure the node"))
-        unknown_level = _LEVELS[self._node_parameters.text("thermal_unknown_level")]
-        statuses.append(thermal_status(self._thermal_state(), unknown_level))
-        return statuses
+    def _apply_dynamic_parameters(self) -> None:
+        if self._worker is not None:
+            self._worker.max_frame_age_ms = self._node_parameters.number("max_frame_age_ms")
 
     def _thermal_state(self) -> ThermalState:
         if self._thermal is None:
             return ThermalState(cause="the node is not configured")
         return self._thermal.snapshot()
-
-    def _publish_thermal_state(self, state: ThermalState) -> None:
-        # On the executor's thread by the timer, on the polling thread when throttling begins or ends.
-        self._thermal_publisher.publish(thermal_state_message(self._factory, state, stamp_ns=self._now_ns()))
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
-
-
-def _difference(now: FrameCounts, before: FrameCounts) -> FrameCounts:
-    dropped: Mapping[DropReason, int] = {r: now.dropped[r] - before.dropped[r] for r in DropReason}
-    return FrameCounts(now.received - before.received, now.published - before.published, dropped, now.pending)

@@ -1,0 +1,196 @@
+"""What the inference node tells of itself: diagnostics, engine_health, model_info, thermal_state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+
+import gps_denied_inference.msg as messages
+from gps_denied_inference.core.contracts import DropReason, ThermalState
+from gps_denied_inference.core.health import (
+    InputReading,
+    Level,
+    TaskStatus,
+    engine_status,
+    inference_status,
+    input_status,
+    thermal_status,
+    worst_of,
+)
+from gps_denied_inference.core.interface import (
+    EngineHealthReport,
+    engine_health_message,
+    model_info_message,
+    thermal_state_message,
+)
+from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary, ModelIdentity
+from gps_denied_inference.ros.diagnostics import DiagnosticsPublisher
+from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
+from gps_denied_inference.ros.message_factory import RclpyMessageFactory
+from gps_denied_inference.ros.parameters import NodeParameters
+from gps_denied_inference.ros.qos import LATCHED
+
+__all__ = ["NodeReading", "NodeReports"]
+
+_TASKS = ("engine", "inference", "input", "thermal")
+_LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReading:
+    """All that a report is made from, read at one moment.
+
+    Attributes:
+        model: what is loaded; None while nothing is.
+        configure_error: why the last configure failed; empty when it did not.
+        engine_changes: what became of the last requests to replace the engine, oldest first.
+        is_working: images are expected.
+        camera: what the reception knows; None while nothing is subscribed.
+        counts: of the frames since configure.
+        latency: of the published frames in the window.
+        last_error: last error met by the worker.
+    """
+
+    model: ModelIdentity | None
+    configure_error: str
+    engine_changes: Sequence[str]
+    is_working: bool
+    camera: InputReading | None
+    counts: FrameCounts
+    latency: LatencySummary
+    last_error: str
+
+
+class NodeReports:
+    """Publishes the reports of an inference node, on its executor's thread unless a method says otherwise.
+
+    Args:
+        node: owns the publishers and the timers.
+        parameters: rates, limits and levels.
+        factory: of messages.
+        read: tells how the node is now; called for each report.
+        thermal_state: tells the latest thermal state without waiting.
+        before_report: called first at each tick, for parameters that take effect while the node runs.
+    """
+
+    def __init__(
+        self,
+        node: GuardedLifecycleNode,
+        parameters: NodeParameters,
+        factory: RclpyMessageFactory,
+        *,
+        read: Callable[[], NodeReading],
+        thermal_state: Callable[[], ThermalState],
+        before_report: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._parameters = parameters
+        self._factory = factory
+        self._read = read
+        self._thermal_state = thermal_state
+        self._before_report = before_report
+        # Neither heat nor a stalled camera waits for simulated time.
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._reported: FrameCounts | None = None
+        self._published_camera_id = ""
+        self._model_info_publisher: Any = None
+        self._thermal_timer: Any = None
+        self._health_publisher = node.create_publisher(messages.EngineHealth, "engine_health", 10)
+        self._thermal_publisher = node.create_publisher(messages.ThermalState, "thermal_state", LATCHED)
+        self._diagnostics = DiagnosticsPublisher(node, _TASKS)
+        self._report_timer: Any = None
+        self._create_report_timer()
+
+    def begin(self, model: ModelIdentity, thermal_poll_hz: float) -> None:
+        """Report a node that has just been configured with this engine: its counters start anew."""
+        self._reported = None
+        self._model_info_publisher = self._node.create_publisher(messages.ModelInfo, "model_info", LATCHED)
+        self.publish_model_info(model)
+        self._create_report_timer()
+        self.publish_thermal_state()
+        self._thermal_timer = self._node.create_timer(
+            1.0 / thermal_poll_hz, self.publish_thermal_state, clock=self._steady_clock
+        )
+
+    def end(self) -> None:
+        """Take back what was said of a configured node; /diagnostics and engine_health go on. Idempotent."""
+        if self._thermal_timer is not None:
+            self._node.destroy_timer(self._thermal_timer)
+            self._thermal_timer = None
+        if self._model_info_publisher is not None:
+            self._node.destroy_publisher(self._model_info_publisher)
+            self._model_info_publisher = None
+
+    def publish_model_info(self, model: ModelIdentity) -> None:
+        """Publish what is loaded, while the node is configured."""
+        if self._model_info_publisher is None:
+            return
+        self._published_camera_id = self._parameters.text("camera_id")
+        self._model_info_publisher.publish(
+            model_info_message(self._factory, model, stamp_ns=self._now_ns(), camera_id=self._published_camera_id)
+        )
+
+    def publish_thermal_state(self, state: ThermalState | None = None) -> None:
+        """Publish this state, or the latest, from any thread: the polling one tells of each flip."""
+        present = self._thermal_state() if state is None else state
+        self._thermal_publisher.publish(thermal_state_message(self._factory, present, stamp_ns=self._now_ns()))
+
+    def _create_report_timer(self) -> None:
+        if self._report_timer is not None:
+            self._node.destroy_timer(self._report_timer)
+        period_s = 1.0 / self._parameters.number("diagnostics_rate_hz")
+        self._report_timer = self._node.create_timer(period_s, self._report, clock=self._steady_clock)
+
+    def _report(self) -> None:
+        self._before_report()
+        reading = self._read()
+        if reading.model is not None and self._published_camera_id != self._parameters.text("camera_id"):
+            self.publish_model_info(reading.model)
+        statuses = self._statuses(reading)
+        self._reported = reading.counts
+        self._diagnostics.publish(statuses)
+        level, message = worst_of(statuses)
+        report = EngineHealthReport(
+            level=int(level),
+            message=message,
+            lifecycle_state=self._node.lifecycle_state,
+            counts=reading.counts,
+            latency=reading.latency,
+            last_error=reading.last_error,
+        )
+        self._health_publisher.publish(
+            engine_health_message(self._factory, report, reading.model, stamp_ns=self._now_ns())
+        )
+
+    def _statuses(self, reading: NodeReading) -> list[TaskStatus]:
+        statuses = [
+            engine_status(reading.model, self._node.lifecycle_state, reading.configure_error, reading.engine_changes),
+            inference_status(
+                reading.counts,
+                _difference(reading.counts, self._reported),
+                reading.latency,
+                reading.last_error,
+                self._parameters.number("max_frame_age_ms"),
+            ),
+        ]
+        if reading.camera is not None:
+            timeout_s = self._parameters.number("input_timeout_s")
+            statuses.append(input_status(reading.camera, reading.is_working, timeout_s))
+        else:
+            statuses.append(TaskStatus("input", Level.OK, "not subscribed; configure the node"))
+        unknown_level = _LEVELS[self._parameters.text("thermal_unknown_level")]
+        statuses.append(thermal_status(self._thermal_state(), unknown_level))
+        return statuses
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+
+def _difference(now: FrameCounts, before: FrameCounts | None) -> FrameCounts:
+    if before is None:
+        return now
+    dropped: Mapping[DropReason, int] = {r: now.dropped[r] - before.dropped[r] for r in DropReason}
+    return FrameCounts(now.received - before.received, now.published - before.published, dropped, now.pending)
