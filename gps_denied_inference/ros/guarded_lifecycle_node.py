@@ -6,6 +6,7 @@ rclpy 7 turns an exception in a transition into ERROR without a word, and lets t
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -67,19 +68,33 @@ class GuardedLifecycleNode(LifecycleNode):
         return result if result is TransitionCallbackReturn.SUCCESS else TransitionCallbackReturn.ERROR
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        return self._guarded("cleanup", self.release)
+        result = self._guarded("cleanup", self.release)
+        self._forget_destroyed()
+        return result
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         return self._guarded("shutdown", self._stop)
 
     def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        return self._guarded("error processing", self._stop)
+        result = self._guarded("error processing", self._stop)
+        self._forget_destroyed()
+        return result
 
     def _stop(self) -> None:
         try:
             self.deactivate()
         finally:
             self.release()
+
+    def _forget_destroyed(self) -> None:
+        """Give back what only cycles of references and rclpy's callback group still hold of destroyed parts.
+
+        Left alone, some 8 kB a cycle wait for Python's rare full collection, and 0.7 kB are never given back: rclpy's
+        group keeps a weak reference to everything that was ever in it.
+        """
+        gc.collect()
+        group = self.default_callback_group
+        group.entities = {reference for reference in group.entities if reference() is not None}
 
     def _guarded(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
         try:
