@@ -11,7 +11,7 @@ from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import DropReason, OutputKind, ThermalState
 from gps_denied_inference.core.engines import MemoryBudget
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, SettingsError
-from gps_denied_inference.core.health import fidelity_summary
+from gps_denied_inference.core.health import ThermalReading, fidelity_summary
 from gps_denied_inference.core.interface import features_message
 from gps_denied_inference.core.pipeline import FrameLedger, FrameWorker, LatencyWindow, Pipeline, PipelineResult
 from gps_denied_inference.core.settings import Settings
@@ -73,7 +73,7 @@ class InferenceNode(GuardedLifecycleNode):
             self._node_parameters,
             self._factory,
             read=self._read,
-            thermal_state=self._thermal_state,
+            thermal=self._thermal_reading,
             before_report=self._apply_dynamic_parameters,
         )
         self._log_bridge.install(is_debug=False)
@@ -151,7 +151,7 @@ class InferenceNode(GuardedLifecycleNode):
         source, reason = create_source(settings.thermal_sources, timeline=settings.thermal_timeline)
         self.get_logger().info(f"thermal source: {reason}")
         self._thermal = ThermalStatePublisher(
-            source, settings.thermal_poll_hz, on_flip=self._reports.publish_thermal_state, no_source_reason=reason
+            source, settings.thermal_poll_hz, on_flip=self._reports.publish_thermal_state, source_reason=reason
         )
         self._thermal.start()
         self._memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
@@ -246,3 +246,8 @@ class InferenceNode(GuardedLifecycleNode):
         if self._thermal is None:
             return ThermalState(cause="the node is not configured")
         return self._thermal.snapshot()
+
+    def _thermal_reading(self) -> ThermalReading:
+        if self._thermal is None:
+            return ThermalReading(self._thermal_state())
+        return ThermalReading(self._thermal.observe(), self._thermal.source_reason, self._thermal.seconds_unchanged())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["inference_node", "onnx_trt_ep_node", "pytorch_fp16_node", "tensorrt_node"]
+__all__ = ["inference_node", "onnx_trt_ep_node", "pytorch_fp16_node", "tensorrt_node", "thermal_monitor_node"]
 
 _POLL_S = 0.2
 """How often the executor's wait is left to look for a signal: Python's handlers don't run inside it."""
@@ -16,25 +17,42 @@ _POLL_S = 0.2
 
 def inference_node(args: list[str] | None = None) -> int:
     """Run the node with the runtime of its parameters. Returns the exit status."""
-    return _run("inference_node", None, args)
+    return _run("inference_node", lambda: _inference("inference_node", None), args)
 
 
 def pytorch_fp16_node(args: list[str] | None = None) -> int:
     """Run the node with the runtime preset to pytorch_fp16."""
-    return _run("pytorch_fp16_node", "pytorch_fp16", args)
+    return _run("pytorch_fp16_node", lambda: _inference("pytorch_fp16_node", "pytorch_fp16"), args)
 
 
 def tensorrt_node(args: list[str] | None = None) -> int:
     """Run the node with the runtime preset to tensorrt."""
-    return _run("tensorrt_node", "tensorrt", args)
+    return _run("tensorrt_node", lambda: _inference("tensorrt_node", "tensorrt"), args)
 
 
 def onnx_trt_ep_node(args: list[str] | None = None) -> int:
     """Run the node with the runtime preset to onnx_trt_ep."""
-    return _run("onnx_trt_ep_node", "onnx_trt_ep", args)
+    return _run("onnx_trt_ep_node", lambda: _inference("onnx_trt_ep_node", "onnx_trt_ep"), args)
 
 
-def _run(name: str, runtime_preset: str | None, args: list[str] | None) -> int:
+def thermal_monitor_node(args: list[str] | None = None) -> int:
+    """Run the node that publishes the thermal state alone."""
+    return _run("thermal_monitor_node", _thermal_monitor, args)
+
+
+def _inference(name: str, runtime_preset: str | None) -> Any:
+    from gps_denied_inference.ros.inference_node import InferenceNode
+
+    return InferenceNode(name, runtime_preset=runtime_preset)
+
+
+def _thermal_monitor() -> Any:
+    from gps_denied_inference.ros.thermal_monitor_node import ThermalMonitorNode
+
+    return ThermalMonitorNode()
+
+
+def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int:
     # Before the imports, which take a second: a signal that comes early must end in exit status 0 too.
     stop_requested = threading.Event()
 
@@ -49,7 +67,6 @@ def _run(name: str, runtime_preset: str | None, args: list[str] | None) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from gps_denied_inference.core.errors import GpsDeniedInferenceError
-    from gps_denied_inference.ros.inference_node import InferenceNode
 
     # rclpy's own handlers would shut the context down under a frame that is about to be published.
     try:
@@ -60,7 +77,7 @@ def _run(name: str, runtime_preset: str | None, args: list[str] | None) -> int:
     node: Any = None
     executor: Any = None
     try:
-        node = InferenceNode(name, runtime_preset=runtime_preset)
+        node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while rclpy.ok() and not stop_requested.is_set():

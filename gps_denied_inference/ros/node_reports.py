@@ -14,6 +14,7 @@ from gps_denied_inference.core.health import (
     InputReading,
     Level,
     TaskStatus,
+    ThermalReading,
     engine_status,
     inference_status,
     input_status,
@@ -32,11 +33,11 @@ from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import LATCHED
+from gps_denied_inference.ros.thresholds import thermal_limits
 
 __all__ = ["NodeReading", "NodeReports"]
 
 _TASKS = ("engine", "inference", "input", "thermal")
-_LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class NodeReports:
         parameters: rates, limits and levels.
         factory: of messages.
         read: tells how the node is now; called for each report.
-        thermal_state: tells the latest thermal state without waiting.
+        thermal: tells the latest thermal state without waiting.
         before_report: called first at each tick, for parameters that take effect while the node runs.
     """
 
@@ -83,14 +84,14 @@ class NodeReports:
         factory: RclpyMessageFactory,
         *,
         read: Callable[[], NodeReading],
-        thermal_state: Callable[[], ThermalState],
+        thermal: Callable[[], ThermalReading],
         before_report: Callable[[], None],
     ) -> None:
         self._node = node
         self._parameters = parameters
         self._factory = factory
         self._read = read
-        self._thermal_state = thermal_state
+        self._thermal = thermal
         self._before_report = before_report
         # Neither heat nor a stalled camera waits for simulated time.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -135,7 +136,7 @@ class NodeReports:
 
     def publish_thermal_state(self, state: ThermalState | None = None) -> None:
         """Publish this state, or the latest, from any thread: the polling one tells of each flip."""
-        present = self._thermal_state() if state is None else state
+        present = self._thermal().state if state is None else state
         self._thermal_publisher.publish(thermal_state_message(self._factory, present, stamp_ns=self._now_ns()))
 
     def _create_report_timer(self) -> None:
@@ -181,8 +182,7 @@ class NodeReports:
             statuses.append(input_status(reading.camera, reading.is_working, timeout_s))
         else:
             statuses.append(TaskStatus("input", Level.OK, "not subscribed; configure the node"))
-        unknown_level = _LEVELS[self._parameters.text("thermal_unknown_level")]
-        statuses.append(thermal_status(self._thermal_state(), unknown_level))
+        statuses.append(thermal_status(self._thermal(), thermal_limits(self._parameters)))
         return statuses
 
     def _now_ns(self) -> int:

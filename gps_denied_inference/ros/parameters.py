@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -72,6 +73,14 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         is_dynamic=True,
     ),
     SettingField(
+        "thermal_stuck_after_s",
+        900.0,
+        "Temperatures and clocks that stand still for this long are WARN in the diagnostics, s; 0: never.",
+        minimum=0.0,
+        maximum=86400.0,
+        is_dynamic=True,
+    ),
+    SettingField(
         "deactivate_timeout_s",
         5.0,
         "How long deactivate waits for the frame in work before it fails, s.",
@@ -93,15 +102,22 @@ class NodeParameters:
     Args:
         node: the node; its parameter overrides are read here.
         runtime_preset: fixes NAME.runtime of every engine (the executables with a runtime in their name).
+        fields: the parameters; with `engines` among them, those of each engine too.
     """
 
-    def __init__(self, node: Node, runtime_preset: str | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        runtime_preset: str | None = None,
+        *,
+        fields: Sequence[SettingField] = (*GENERAL_FIELDS, *NODE_FIELDS),
+    ) -> None:
         self._node = node
         self._fields: dict[str, tuple[SettingField, str]] = {}
         self.is_configured = False
-        for item in (*GENERAL_FIELDS, *NODE_FIELDS):
+        for item in fields:
             self._declare(item, "", item.default)
-        for engine in self._value("engines"):
+        for engine in self._value("engines") if "engines" in self._fields else ():
             for item in ENGINE_FIELDS:
                 preset = runtime_preset if item.name == "runtime" and runtime_preset else item.default
                 self._declare(item, f"{engine}.", preset, is_fixed=item.name == "runtime" and bool(runtime_preset))

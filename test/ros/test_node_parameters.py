@@ -195,6 +195,27 @@ def check_architecture_modules(bench: Bench) -> None:
     assert (info.model, info.paper) == ("my_network", "mine")
 
 
+def check_accepted_licenses(bench: Bench) -> None:
+    (bench.folder / "restricted_networks.py").write_text(
+        "from dataclasses import replace\n"
+        "def register(registry):\n"
+        "    free = registry.lookup('efficientnet_lite0_grid')\n"
+        "    spec = replace(free.spec, license='LicenseRef-Mine', license_restriction='for me alone')\n"
+        "    registry.register('restricted', free.factory, spec=spec, converter=free.converter)\n"
+    )
+    node = bench.start_real(
+        *REAL_ENGINE,
+        "architecture_modules:=['restricted_networks']",
+        "primary.model:=restricted",
+        environment={"PYTHONPATH": f"{bench.folder}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    assert not bench.client.change_state("configure")
+    assert "LicenseRef-Mine: for me alone" in node.log
+    assert bench.client.set_parameter("accepted_licenses", ["LicenseRef-Mine"]) == (True, "")
+    bench.client.bring_up()
+    assert bench.info().license == "LicenseRef-Mine"
+
+
 def check_thermal_sources(bench: Bench) -> None:
     bench.start("thermal_sources:=['nvml']")
     assert bench.client.change_state("configure")
@@ -348,6 +369,16 @@ def check_thermal_unknown_level(bench: Bench) -> None:
     bench.start("thermal_sources:=['']", "thermal_unknown_level:=error")
     health = bench.client.health()
     wait_for(lambda: health and health[-1].level == 2 and "thermal" in health[-1].message, "an unknown state as ERROR")
+
+
+def check_thermal_stuck_after_s(bench: Bench) -> None:
+    timeline = bench.folder / "still.yaml"
+    timeline.write_text("steps:\n  - {at_s: 0, cpu_temperature_c: 50}\n")
+    bench.start("thermal_sources:=['scripted']", f"thermal_timeline:={timeline}")
+    health = bench.client.health()
+    bench.client.bring_up()
+    assert bench.client.set_parameter("thermal_stuck_after_s", 0.5)[0]
+    wait_for(lambda: health and "may be stuck" in health[-1].message, "a sensor that stands still")
 
 
 def check_deactivate_timeout_s(bench: Bench) -> None:

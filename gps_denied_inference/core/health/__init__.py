@@ -4,12 +4,14 @@ from gps_denied_inference.core.health.camera_input import InputReading, input_st
 from gps_denied_inference.core.health.engine import engine_status, fidelity_summary
 from gps_denied_inference.core.health.inference import inference_status
 from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
-from gps_denied_inference.core.health.thermal import thermal_status
+from gps_denied_inference.core.health.thermal import ThermalLimits, ThermalReading, thermal_status
 
 __all__ = [
     "InputReading",
     "Level",
     "TaskStatus",
+    "ThermalLimits",
+    "ThermalReading",
     "engine_status",
     "fidelity_summary",
     "inference_status",

@@ -32,13 +32,17 @@ class ThermalStatePublisher:
     telemetry, an implausible reading and a source that hangs all become the default-safe state with a cause;
     the next good reading ends it.
 
+    Attributes:
+        source_reason: which source was chosen and why.
+
     Args:
         source: what to read, owned from now on (closed by `close`); None: the state stays unknown.
         poll_hz: 0.2 to 10.
         clock: steady clock, ns; the one that the source uses.
         on_flip: called on the polling thread with the new state whenever throttling or the availability of
             telemetry changes. What it raises is logged.
-        no_source_reason: why there is no source; goes into the state's cause.
+        source_reason: which source was chosen and why (`SourceChoice.reason`); without a source it is the state's
+            cause.
 
     Raises:
         SettingsError: `poll_hz` is out of range.
@@ -51,7 +55,7 @@ class ThermalStatePublisher:
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         on_flip: Callable[[ThermalState], None] | None = None,
-        no_source_reason: str = UNKNOWN_THERMAL_STATE.cause,
+        source_reason: str = UNKNOWN_THERMAL_STATE.cause,
     ) -> None:
         if not _LOWEST_HZ <= poll_hz <= _HIGHEST_HZ:
             raise SettingsError("thermal_poll_hz", poll_hz, f"{_LOWEST_HZ} to {_HIGHEST_HZ:g} Hz")
@@ -61,10 +65,12 @@ class ThermalStatePublisher:
         self._clock = clock
         self._on_flip = on_flip
         self._log = TransitionLog(_LOGGER, clock)
-        first = ThermalState(cause=no_source_reason if source is None else "no reading yet")
+        self.source_reason = source_reason
+        first = ThermalState(cause=source_reason if source is None else "no reading yet")
         # One attribute holds state and time together: a reference is stored and loaded atomically, so no
         # reader ever waits or sees halves.
         self._latest: tuple[ThermalState, int] = (first, clock())
+        self._changed_ns = clock()
         self._lifecycle = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -94,6 +100,25 @@ class ThermalStatePublisher:
             return state
         why = "" if self.is_running else " (polling is stopped)"
         return ThermalState(measured_at_ns=state.measured_at_ns, cause=f"no reading for {age_ns / 1e9:.1f} s{why}")
+
+    def observe(self) -> ThermalState:
+        """As `snapshot`, and log a source that has stopped answering: nobody else can while it hangs.
+
+        For the one caller that looks regularly.
+        """
+        state = self.snapshot()
+        if self.is_running and not state.is_telemetry_available:
+            self._log.note(state)
+        return state
+
+    def seconds_unchanged(self) -> float:
+        """Return for how long no temperature and no clock has moved; 0 without telemetry.
+
+        Real sensors flicker in their last digit: one that stands still for minutes may be stuck.
+        """
+        if not self.snapshot().is_telemetry_available:
+            return 0.0
+        return (self._clock() - self._changed_ns) / 1e9
 
     def start(self) -> None:
         """Start polling; harmless while it runs, without a source, and after `close`."""
@@ -147,6 +172,8 @@ class ThermalStatePublisher:
     def _accept(self, state: ThermalState) -> None:
         previous = self._latest[0]
         self._latest = (state, self._clock())
+        if _figures(previous) != _figures(state):
+            self._changed_ns = self._clock()
         self._log.note(state)
         if self._on_flip is not None and _conditions(previous) != _conditions(state):
             try:
@@ -164,6 +191,11 @@ class ThermalStatePublisher:
         except Exception as error:  # a source's bug must not end the telemetry
             cause = f"{type(error).__name__}: {error}"
         return ThermalState(cause=f"{self._source.name}: {cause}")
+
+
+def _figures(state: ThermalState) -> str:
+    # As text, because NaN is not equal to itself.
+    return f"{state.cpu_temperature_c} {state.gpu_temperature_c} {state.measured_clock_mhz}"
 
 
 def _conditions(state: ThermalState) -> tuple[bool, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from gps_denied_inference.core.contracts import ThermalState
@@ -13,7 +14,7 @@ _REPEAT_AFTER_NS = 30_000_000_000
 
 
 class TransitionLog:
-    """Compares each state with the last one and logs what changed.
+    """Compares each state with the last one and logs what changed. Thread-safe.
 
     Args:
         logger: where to.
@@ -27,9 +28,14 @@ class TransitionLog:
         self._loss_logged_ns: int | None = None
         self._is_loss_announced = False
         self._suppressed = 0
+        self._lock = threading.Lock()
 
     def note(self, state: ThermalState) -> None:
         """Log start (WARN) and end (INFO) of throttling, loss (WARN, limited) and return of telemetry."""
+        with self._lock:
+            self._note(state)
+
+    def _note(self, state: ThermalState) -> None:
         if not state.is_telemetry_available:
             self._note_loss(state.cause)
             return

@@ -14,6 +14,8 @@ from gps_denied_inference.core.health import (
     InputReading,
     Level,
     TaskStatus,
+    ThermalLimits,
+    ThermalReading,
     engine_status,
     inference_status,
     input_status,
@@ -85,17 +87,27 @@ def test_network_that_does_not_return_is_never_ok(in_window: int, level: Level) 
 
 
 def test_unknown_temperature_is_never_ok() -> None:
-    unknown = ThermalState(cause="nothing to read")
-    assert thermal_status(unknown, Level.OK).level is Level.WARN
-    assert thermal_status(unknown, Level.ERROR).level is Level.ERROR
-    assert "nothing to read" in thermal_status(unknown, Level.WARN).message
+    unknown = ThermalReading(ThermalState(cause="nothing to read"))
+    assert thermal_status(unknown, ThermalLimits(Level.OK)).level is Level.WARN
+    assert thermal_status(unknown, ThermalLimits(Level.ERROR)).level is Level.ERROR
+    assert "nothing to read" in thermal_status(unknown, ThermalLimits()).message
 
 
 def test_throttling_is_a_warning_with_its_cause() -> None:
     hot = ThermalState(90.0, 92.0, True, 400.0, 1, True, "software slowdown", "nvml")
-    assert thermal_status(hot, Level.WARN).level is Level.WARN
-    assert "software slowdown" in thermal_status(hot, Level.WARN).message
-    assert thermal_status(replace(hot, thermal_throttle_active=False), Level.WARN).level is Level.OK
+    assert thermal_status(ThermalReading(hot), ThermalLimits()).level is Level.WARN
+    assert "software slowdown" in thermal_status(ThermalReading(hot), ThermalLimits()).message
+    cool = replace(hot, thermal_throttle_active=False)
+    assert thermal_status(ThermalReading(cool), ThermalLimits()).level is Level.OK
+
+
+@pytest.mark.parametrize(("stuck_after_s", "level"), [(60.0, Level.WARN), (61.0, Level.OK), (0.0, Level.OK)])
+def test_readings_that_stand_still_are_a_warning(stuck_after_s: float, level: Level) -> None:
+    cool = ThermalState(50.0, 52.0, False, 400.0, 1, True, "", "sysfs")
+    reading = ThermalReading(cool, "sysfs: the only one", unchanged_s=60.0)
+    status = thermal_status(reading, ThermalLimits(stuck_after_s=stuck_after_s))
+    assert status.level is level
+    assert status.values["source_choice"] == "sysfs: the only one"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -76,7 +77,7 @@ def test_poll_rate_outside_its_range_is_refused(poll_hz: float) -> None:
 
 def test_without_a_source_the_state_is_unknown_with_the_reason_for_ever() -> None:
     clock = ManualClock()
-    with ThermalStatePublisher(None, clock=clock, no_source_reason="sysfs: no zones") as publisher:
+    with ThermalStatePublisher(None, clock=clock, source_reason="sysfs: no zones") as publisher:
         clock.advance(3600)
         state = publisher.snapshot()
     assert not state.is_telemetry_available
@@ -286,3 +287,38 @@ def test_context_manager_polls_and_closes_the_source() -> None:
         assert flipped.wait(WAIT_S)
         assert publisher.snapshot().cause == "gpu-throttle-alert"
     assert source.close_count == 1
+
+
+def test_readings_that_stand_still_are_counted_from_their_last_change() -> None:
+    clock = ManualClock()
+    source = PlayedSource(lambda: COOL)
+    publisher = ThermalStatePublisher(source, clock=clock)
+    for _ in range(3):
+        _poll(publisher)
+        clock.advance(1.0)
+    assert publisher.seconds_unchanged() == pytest.approx(3.0)
+    source.answer = lambda: HOT
+    _poll(publisher)
+    assert publisher.seconds_unchanged() == 0.0
+
+
+def test_source_that_hangs_is_logged_by_whoever_observes_it(caplog: pytest.LogCaptureFixture) -> None:
+    clock, hang, is_reading = ManualClock(), threading.Event(), threading.Event()
+
+    def answer() -> ThermalState:
+        if is_reading.is_set():
+            hang.wait(WAIT_S)
+        is_reading.set()
+        return COOL
+
+    with caplog.at_level(logging.INFO, LOGGER), ThermalStatePublisher(PlayedSource(answer), 10.0, clock=clock) as it:
+        deadline = time.monotonic() + WAIT_S
+        while not it.snapshot().is_telemetry_available and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert it.observe() == COOL
+        clock.advance(5.0)
+        state = it.observe()
+        assert (state.is_telemetry_available, state.cause) == (False, "no reading for 5.0 s")
+        it.observe()
+        assert [record.message for record in caplog.records] == ["no thermal telemetry: no reading for 5.0 s"]
+        hang.set()

@@ -1,0 +1,131 @@
+"""The thermal monitor as a process: its life, its latched topic, its diagnostics, heat and lost telemetry."""
+
+import ast
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from node_harness import Client, NodeLauncher, NodeProcess, wait_for
+
+import gps_denied_inference.msg as messages
+from gps_denied_inference.ros.qos import LATCHED
+
+_NODE = "/thermal_monitor"
+_EPISODE = """\
+steps:
+  - {at_s: 0, cpu_temperature_c: 60, gpu_temperature_c: 61, clock_mhz: 1020}
+  - {at_s: 2, cpu_temperature_c: 98, gpu_temperature_c: 99, clock_mhz: 612, throttle: true, cause: gpu-throttle-alert}
+  - {at_s: 4, telemetry: false, cause: the sensor bus does not answer}
+  - {at_s: 6, cpu_temperature_c: 70, gpu_temperature_c: 71, clock_mhz: 1020}
+"""
+_HEAT_S, _REACTION_S = 2.0, 1 / 5.0 + 0.3
+
+
+def _start(launcher: NodeLauncher, folder: Path, timeline: str, *parameters: str, **options: Any) -> NodeProcess:
+    path = folder / "timeline.yaml"
+    path.write_text(timeline)
+    return launcher.start(
+        "thermal_sources:=['scripted']",
+        f"thermal_timeline:={path}",
+        *parameters,
+        executable="thermal_monitor_node",
+        **options,
+    )
+
+
+def _status(diagnostics: list[Any], name: str) -> Any:
+    return next((s for array in reversed(diagnostics) for s in array.status if s.name == name), None)
+
+
+def _is_last(states: list[Any], cause: str) -> bool:
+    """Whether the last state has this cause; without one: whether it is a living reading."""
+    return bool(states) and (cause in states[-1].cause if cause else bool(states[-1].is_telemetry_available))
+
+
+def test_heat_and_lost_telemetry_are_told_while_they_last(
+    client: Client, launcher: NodeLauncher, tmp_path: Path
+) -> None:
+    node = _start(launcher, tmp_path, _EPISODE, "thermal_poll_hz:=5", "diagnostics_rate_hz:=10.0")
+    states = client.collect(messages.ThermalState, "/thermal_state", LATCHED)
+    diagnostics = client.diagnostics()
+    client.bring_up(_NODE)
+
+    def reported(level: bytes, word: str) -> bool:
+        status = _status(diagnostics, f"{_NODE}: thermal")
+        return status is not None and status.level == level and word in status.message
+
+    wait_for(lambda: reported(DiagnosticStatus.WARN, "gpu-throttle-alert"), "the throttle in the diagnostics")
+    wait_for(lambda: reported(DiagnosticStatus.WARN, "sensor bus"), "lost telemetry in the diagnostics")
+    wait_for(lambda: reported(DiagnosticStatus.OK, ""), "the recovery in the diagnostics")
+    known = [state for state in states if state.is_telemetry_available]
+    hot = next(state for state in known if state.thermal_throttle_active)
+    assert (hot.cause, hot.source) == ("gpu-throttle-alert", "scripted")
+    # Both times are of the steady clock that the timeline runs on; a loaded machine may take a poll longer.
+    started_ns = min(state.measured_at_ns for state in known)
+    assert 0 <= (hot.measured_at_ns - started_ns) / 1e9 - _HEAT_S < _REACTION_S + 1.0
+    blind = [state for state in states if "sensor bus" in state.cause]
+    assert blind
+    assert not any(state.thermal_throttle_active or state.is_telemetry_available for state in blind)
+    assert "throttling begins: gpu-throttle-alert" in node.log
+    assert "thermal telemetry is back" in node.log
+    assert node.end() == 0
+
+
+def test_latched_state_never_outlives_the_node_that_reads_it(
+    client: Client, launcher: NodeLauncher, tmp_path: Path
+) -> None:
+    node = _start(launcher, tmp_path, "steps:\n  - {at_s: 0, cpu_temperature_c: 60}\n", namespace="/uav")
+    name = f"/uav{_NODE}"
+    diagnostics = client.diagnostics()
+    for transitions, cause in (
+        (("configure",), "not active"),
+        (("activate",), ""),
+        (("deactivate",), "not active"),
+        (("activate",), ""),
+        (("deactivate", "cleanup"), "not configured"),
+    ):
+        for transition in transitions:
+            assert client.change_state(transition, name)
+        late = client.collect(messages.ThermalState, "/uav/thermal_state", LATCHED)
+        wait_for(partial(_is_last, late, cause), f"the latched state after {transitions}")
+        assert not late[-1].thermal_throttle_active
+    status = wait_for(partial(_status, diagnostics, f"{name}: thermal"), "its diagnostics, fully qualified")
+    assert status.level == DiagnosticStatus.WARN
+    assert not client.change_state("activate", name)
+    assert node.end() == 0
+
+
+@pytest.mark.parametrize("poll_hz", ["20.0", "'fast'"])
+def test_wrong_parameter_ends_the_process_with_a_sentence(launcher: NodeLauncher, poll_hz: str) -> None:
+    node = launcher.start(f"thermal_poll_hz:={poll_hz}", executable="thermal_monitor_node")
+    assert node.process.wait(60) != 0
+    assert "thermal_poll_hz" in node.log
+    assert "0.2 to 10" in node.log
+
+
+def test_missing_timeline_refuses_at_configure_and_says_so(client: Client, launcher: NodeLauncher) -> None:
+    node = launcher.start(
+        "thermal_sources:=['scripted']", "thermal_timeline:=/nowhere.yaml", executable="thermal_monitor_node"
+    )
+    diagnostics = client.diagnostics()
+    assert not client.change_state("configure", _NODE)
+    wait_for(
+        lambda: (
+            (status := _status(diagnostics, f"{_NODE}: thermal"))
+            and status.level == DiagnosticStatus.ERROR
+            and "/nowhere.yaml" in status.message
+        ),
+        "the refusal in the diagnostics",
+    )
+    assert node.end() == 0
+
+
+def test_launch_file_starts_the_executable_that_is_installed() -> None:
+    path = Path(__file__).resolve().parents[2] / "launch" / "thermal_monitor.launch.py"
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    (node,) = (call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "LifecycleNode")
+    keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+    assert ast.literal_eval(keywords["executable"]) == "thermal_monitor_node"
+    assert "autostart" not in keywords
