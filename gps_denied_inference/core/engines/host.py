@@ -29,6 +29,8 @@ _JETPACK_OF_L4T = {
 _SM_OF_TEGRA = {"nvidia,tegra194": "72", "nvidia,tegra234": "87", "nvidia,tegra264": "110"}
 _TENSORRT_PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 _TENSORRT_RTX_PACKAGES = ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12")
+_TENSORRT_MODULE = "tensorrt"
+_TENSORRT_RTX_MODULE = "tensorrt_rtx"
 _ONNXRUNTIME_PACKAGES = ("onnxruntime-gpu", "onnxruntime")
 
 
@@ -56,7 +58,7 @@ class HostTuple:
 
 @cache
 def probe_host() -> HostTuple:
-    """Look at this computer, once a process. Nothing that is heavy is imported."""
+    """Look at this computer, once a process. Nothing heavy is imported where package metadata tell its version."""
     return read_host()
 
 
@@ -73,8 +75,8 @@ def read_host(root: Path = Path("/"), nvml: Any = None) -> HostTuple:
         sms=sms,
         jetpack=_jetpack(root / "etc" / "nv_tegra_release"),
         cuda=cuda,
-        tensorrt=_version(_TENSORRT_PACKAGES),
-        tensorrt_rtx=_version(_TENSORRT_RTX_PACKAGES),
+        tensorrt=_version(_TENSORRT_PACKAGES) or _module_version(_TENSORRT_MODULE),
+        tensorrt_rtx=_version(_TENSORRT_RTX_PACKAGES) or _module_version(_TENSORRT_RTX_MODULE),
         onnxruntime=_version(_ONNXRUNTIME_PACKAGES),
         torch=_version(("torch",)).partition("+")[0],
         machine=platform.machine(),
@@ -135,3 +137,12 @@ def _version(distributions: Sequence[str]) -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
     return ""
+
+
+def _module_version(module: str) -> str:
+    """Version of a library that was installed without a package's metadata, as it says itself."""
+    try:
+        imported = require(module, install="NVIDIA's packages", purpose="looking at its version")
+    except RuntimeNotAvailableError:
+        return ""
+    return str(getattr(imported, "__version__", ""))
