@@ -55,6 +55,10 @@ def _rows(report: FlightReport, duration_s: float) -> list[tuple[str, str]]:
         ("median error", f"{score.median_error_m:.1f} m"),
         ("latency p50 / p95 / p99", f"{latency.p50:.1f} / {latency.p95:.1f} / {latency.p99:.1f} ms"),
         ("of it, not the network", f"{overhead.p50:.1f} / {overhead.p95:.1f} ms (p50 / p95)"),
+        (
+            f"agreement with {report.agreement.baseline}",
+            f"cosine ≥ {report.agreement.cosine_min:.6f}, {report.agreement.speed_up:.1f} times its speed",
+        ),
         ("cold start", f"{facts.cold_start_s:.1f} s"),
         ("runtime", f"{facts.runtime}, {facts.precision} on {facts.device}"),
         ("took", f"{duration_s:.0f} s"),

@@ -18,7 +18,7 @@ RUN = LiveRun(20, FrameCounts(20, 20, {}, 0), {}, {}, 2.0, 0, "")
 
 
 def judged(report: FlightReport, run: LiveRun = RUN) -> list[str]:
-    return missed_bounds(DemoPlan(), report.accounting, report.score, report.random_score, run)
+    return missed_bounds(DemoPlan(), report.accounting, report.score, report.random_score, report.agreement, run)
 
 
 def test_good_figures_miss_no_bound() -> None:
@@ -30,6 +30,8 @@ def test_each_bad_figure_is_named() -> None:
     assert "recall@1 is 0.890" in judged(replace(good, score=replace(good.score, recall_at_1=0.89)))[0]
     assert "too easy" in judged(replace(good, random_score=replace(good.random_score, recall_at_1=0.7)))[0]
     assert "10 were recorded" in judged(replace(good, accounting=replace(good.accounting, messages_recorded=10)))[0]
+    apart = replace(good.agreement, cosine_min=0.998)
+    assert "onnx_trt_ep and pytorch_fp16 disagree" in judged(replace(good, agreement=apart))[0]
     assert "ended with status -9" in judged(good, replace(RUN, exit_status=-9))[0]
     assert "interrupted: torn" in judged(good, replace(RUN, interruption="torn"))[0]
 
@@ -37,6 +39,7 @@ def test_each_bad_figure_is_named() -> None:
 def test_no_published_frame_is_a_missed_bound_and_not_a_pass() -> None:
     good = flight_report()
     assert judged(replace(good, score=replace(good.score, recall_at_1=float("nan"))))
+    assert judged(replace(good, agreement=replace(good.agreement, cosine_min=float("nan"))))
 
 
 @pytest.mark.parametrize(("problems", "status"), [((), 0), (("recall@1 is 0.5, below 0.9",), 1)])

@@ -14,6 +14,7 @@ from gps_denied_inference.core.evaluation import (
     MapPicture,
     ReplayAccounting,
     RunFacts,
+    RuntimeAgreement,
     ThermalSample,
     percentiles,
     score_retrieval,
@@ -63,6 +64,9 @@ def flight_report(**changes: object) -> FlightReport:
         true_track_m=tuple(frame.true_m for frame in frames),
         score=score,
         random_score=replace(score, recall_at_1=0.2),
+        agreement=RuntimeAgreement(
+            "onnx_trt_ep", "pytorch_fp16", 20, 0.9999998, 0.9999999, percentiles([6.0]), percentiles([24.0])
+        ),
         latency_ms=percentiles([frame.latency_ms for frame in frames]),
         node_latency_ms=percentiles([frame.timings.total_ms for frame in frames]),
         node_overhead_ms=percentiles([5.0]),

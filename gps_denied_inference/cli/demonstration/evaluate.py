@@ -25,6 +25,7 @@ from gps_denied_inference.core.evaluation import (
     ReplayAccounting,
     RetrievalScore,
     RunFacts,
+    RuntimeAgreement,
     heading_octants,
     percentiles,
     position_errors_m,
@@ -53,6 +54,7 @@ def evaluate(
     flight_bag: Path,
     truth: Mapping[int, tuple[float, float]],
     embeddings: tuple[NetworkEmbedding, NetworkEmbedding],
+    agreement: RuntimeAgreement,
     live: LiveRun,
     recording: Recording,
 ) -> FlightReport:
@@ -61,6 +63,7 @@ def evaluate(
     Args:
         truth: true positions by stamp.
         embeddings: of the trained and of the random network.
+        agreement: of the runtime that flew with the baseline.
     """
     trained, random = embeddings
     within_m = grid.side_m / 2
@@ -85,6 +88,7 @@ def evaluate(
         true_track_m=tuple(track),
         score=score,
         random_score=random_score,
+        agreement=agreement,
         latency_ms=percentiles([frame.latency_ms for frame in frames]),
         node_latency_ms=percentiles([frame.timings.total_ms for frame in frames]),
         node_overhead_ms=percentiles(overhead),
@@ -93,7 +97,7 @@ def evaluate(
         thermal=tuple(recording.thermal),
         map_picture=_map_picture(orthophoto),
         pairs=_pairs(flight_bag, orthophoto, grid, frames, recorded, matches),
-        problems=tuple(missed_bounds(plan, accounting, score, random_score, live)),
+        problems=tuple(missed_bounds(plan, accounting, score, random_score, agreement, live)),
     )
 
 
@@ -142,10 +146,20 @@ def _accounting(live: LiveRun, recorded: list[RecordedFrame]) -> ReplayAccountin
 
 
 def missed_bounds(
-    plan: DemoPlan, accounting: ReplayAccounting, score: RetrievalScore, random_score: RetrievalScore, live: LiveRun
+    plan: DemoPlan,
+    accounting: ReplayAccounting,
+    score: RetrievalScore,
+    random_score: RetrievalScore,
+    agreement: RuntimeAgreement,
+    live: LiveRun,
 ) -> list[str]:
     """Return what the run did not live up to, in words; empty when it passed. NaN never passes."""
     problems = accounting.violations()
+    if not agreement.cosine_min >= plan.minimum_agreement:
+        problems.append(
+            f"{agreement.flown} and {agreement.baseline} disagree: cosine {agreement.cosine_min:.6f} on one frame, below "
+            f"{plan.minimum_agreement:g}"
+        )
     if live.interruption:
         problems.append(f"the replay was interrupted: {live.interruption}")
     if live.exit_status != 0:

@@ -22,6 +22,7 @@ class DemoPlan:
         tile_stride_m: distance of neighbouring tiles, about, metres.
         headings: at each tile position.
         minimum_recall_at_1: with the trained weights.
+        minimum_agreement: cosine of the two runtimes' descriptors, on every frame.
         minimum_gain: of the trained weights' recall over that of random ones.
     """
 
@@ -31,6 +32,7 @@ class DemoPlan:
     headings: int = 8
     minimum_recall_at_1: float = 0.9
     minimum_gain: float = 0.4
+    minimum_agreement: float = 0.9999
 
     def tiles(self, orthophoto: Orthophoto) -> TileGrid:
         """Return the grid of tiles for an orthophoto."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from gps_denied_inference.cli.console import progress, say
@@ -12,7 +13,10 @@ from gps_denied_inference.cli.demonstration.flight_bag import read_ground_truth,
 from gps_denied_inference.cli.demonstration.live import require_ros, run_live
 from gps_denied_inference.cli.demonstration.measurement import read_recording
 from gps_denied_inference.cli.demonstration.plan import DemoPlan
+from gps_denied_inference.cli.demonstration.runtimes import BASELINE, PRODUCTION, build_engines, compare_runtimes
 from gps_denied_inference.cli.replay_report import write_json
+from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.engines.build import STAGES
 from gps_denied_inference.core.errors import ReplayError
 from gps_denied_inference.core.evaluation import FlightReport, html_report, json_report
 from gps_denied_inference.core.flight import load_orthophoto, locate_orthophoto
@@ -22,7 +26,7 @@ __all__ = ["run_demo"]
 
 _MODEL = "efficientnet_lite0_grid"
 _RANDOM_SEED = 0
-_MADE_HERE = ("flight_bag", "output_bag", "random_weights", "log", "report.html", "report.json")
+_MADE_HERE = ("flight_bag", "output_bag", "random_weights", "engines", "log", "report.html", "report.json")
 
 
 def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
@@ -43,34 +47,60 @@ def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
 
     orthophoto = load_orthophoto(orthophoto_path)
     grid = plan.tiles(orthophoto)
-    with progress("1/4 flying over the orthophoto", plan.flight.frames) as show:
+    with progress("1/6 flying over the orthophoto", plan.flight.frames) as show:
         write_flight_bag(flight_bag, orthophoto, plan.flight, show)
 
-    desk = {"allow_cpu_fallback": True, "allow_ungated": True, "primary.model": _MODEL}
+    engines = output / "engines"
+    with progress("2/6 preparing engines", 2 * len(STAGES)) as show:
+        build_engines(engines, _MODEL, show)
+    gated = {"engine_store": str(engines), "allow_cpu_fallback": True, **_engine(PRODUCTION)}
+    baseline = {**gated, **_engine(BASELINE)}
+    # One core a process: see embed_tiles.
+    tiles = settings_from_mapping({**gated, "primary.intra_op_threads": 1})
     random_weights = output / "random_weights" / f"{_MODEL}.pt"
     random_weights.parent.mkdir()
     write_random_checkpoint(random_weights, _MODEL, _RANDOM_SEED)
     tasks = [
-        EmbeddingTask(settings_from_mapping(desk), None),
-        EmbeddingTask(settings_from_mapping({**desk, "primary.checkpoint": str(random_weights)}), flight_bag),
+        EmbeddingTask(tiles, None),
+        EmbeddingTask(settings_from_mapping(_untrained(random_weights)), flight_bag),
     ]
     images = 2 * len(grid.views) + plan.flight.frames
-    with progress(f"2/4 embedding {grid.positions} tiles at {grid.headings} headings, twice", images) as show:
+    with progress(f"3/6 embedding {grid.positions} tiles at {grid.headings} headings, twice", images) as show:
         trained, random = embed_tiles(tasks, orthophoto_path, grid, show)
 
-    with progress("3/4 replaying to the node over DDS", plan.flight.frames) as show:
-        parameters = {"allow_cpu_fallback": "true", "allow_ungated": "true", "primary.model": _MODEL}
-        live = run_live(executable, parameters, flight_bag, output_bag, log_folder, show)
+    with progress("4/6 replaying to the node over DDS", plan.flight.frames) as show:
+        live = run_live(executable, _as_parameters(gated), flight_bag, output_bag, log_folder, show)
 
-    say("4/4 retrieving positions and writing the report")
+    with progress("5/6 comparing two runtimes", plan.flight.frames) as show:
+        agreement = compare_runtimes(settings_from_mapping(gated), settings_from_mapping(baseline), flight_bag, show)
+
+    say("6/6 retrieving positions and writing the report")
     truth, recording = read_ground_truth(flight_bag), read_recording(output_bag)
-    report = evaluate(plan, grid, orthophoto, flight_bag, truth, (trained, random), live, recording)
+    report = evaluate(plan, grid, orthophoto, flight_bag, truth, (trained, random), agreement, live, recording)
     write_json(output / "report.json", json_report(report))
     try:
         (output / "report.html").write_text(html_report(report), encoding="utf-8")
     except OSError as error:
         raise ReplayError(f"cannot write the report into {output}: {error.strerror}") from error
     return report
+
+
+def _engine(runtime: RuntimeLabel) -> dict[str, str]:
+    return {"primary.model": _MODEL, "primary.runtime": runtime.value, "primary.precision": PrecisionMode.FP32.value}
+
+
+def _untrained(checkpoint: Path) -> dict[str, object]:
+    """Settings of the network that has learned nothing: a bare checkpoint, which no gate knows."""
+    return {
+        "allow_cpu_fallback": True,
+        "allow_ungated": True,
+        **_engine(BASELINE),
+        "primary.checkpoint": str(checkpoint),
+    }
+
+
+def _as_parameters(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}
 
 
 def _clear(output: Path) -> None:

@@ -20,6 +20,7 @@ from gps_denied_inference.core.evaluation.retrieval import (
     score_retrieval,
     self_similarity,
 )
+from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreement
 
 __all__ = [
     "FlightReport",
@@ -34,6 +35,7 @@ __all__ = [
     "Percentiles",
     "ReplayAccounting",
     "RetrievalScore",
+    "RuntimeAgreement",
     "heading_octants",
     "percentiles",
     "position_errors_m",

@@ -11,6 +11,7 @@ from gps_denied_inference.core.contracts import StageTimings, ThermalState
 from gps_denied_inference.core.evaluation.accounting import ReplayAccounting
 from gps_denied_inference.core.evaluation.percentiles import Percentiles
 from gps_denied_inference.core.evaluation.retrieval import RetrievalScore
+from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreement
 
 __all__ = ["FlightReport", "FrameOutcome", "HealthSample", "ImagePair", "MapPicture", "RunFacts", "ThermalSample"]
 
@@ -146,6 +147,7 @@ class FlightReport:
         true_track_m: every frame's true position, published or not.
         score: with the trained weights.
         random_score: the same network, tiles and frames with random weights.
+        agreement: of the runtime that flew with the baseline.
         latency_ms: image handed to DDS → descriptor received, per frame.
         node_latency_ms: reception → end of postprocessing inside the node, per frame.
         node_overhead_ms: `latency_ms` less the network's own time, per frame: both ways over DDS, decoding,
@@ -163,6 +165,7 @@ class FlightReport:
     true_track_m: tuple[tuple[float, float], ...]
     score: RetrievalScore
     random_score: RetrievalScore
+    agreement: RuntimeAgreement
     latency_ms: Percentiles
     node_latency_ms: Percentiles
     node_overhead_ms: Percentiles

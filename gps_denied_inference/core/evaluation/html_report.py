@@ -10,6 +10,7 @@ import numpy as np
 
 from gps_denied_inference.core.evaluation.flight_map import flight_map_svg
 from gps_denied_inference.core.evaluation.flight_report import FlightReport, ImagePair
+from gps_denied_inference.core.evaluation.percentiles import Percentiles
 from gps_denied_inference.core.evaluation.report_charts import (
     LEVEL_COLORS,
     LEVEL_NAMES,
@@ -66,6 +67,7 @@ def html_report(report: FlightReport) -> str:
             _card("span12", "Latency by stage", _latency_note(), _legend(STAGES) + latency_chart(report)),
             _card("span7", "Percentiles", "Milliseconds over all published frames.", _percentile_table(report)),
             _card("span5", "What ran", "", _facts(report)),
+            _card("span12", "Two runtimes, one network", _agreement_note(report), _agreement(report)),
             _card(
                 "span6",
                 "Self-similarity of the descriptors",
@@ -220,6 +222,31 @@ def _facts(report: FlightReport) -> str:
     ]
     body = "".join(f"<tr><th>{name}</th><td><code>{escape(text)}</code></td></tr>" for name, text in rows)
     return f"<table>{body}</table>"
+
+
+def _agreement_note(report: FlightReport) -> str:
+    agreement = report.agreement
+    return (
+        f"The {agreement.frames} frames once more, through both runtimes in one process. The node flew with "
+        f"{agreement.flown}; {agreement.baseline} is the baseline that every engine is measured against."
+    )
+
+
+def _agreement(report: FlightReport) -> str:
+    agreement = report.agreement
+    rows = [
+        ("cosine of the two descriptors of a frame, lowest", f"{agreement.cosine_min:.7f}"),
+        ("… median", f"{agreement.cosine_median:.7f}"),
+        (f"network alone, {agreement.flown}, p50 / p95", _pair_ms(agreement.flown_infer_ms)),
+        (f"network alone, {agreement.baseline}, p50 / p95", _pair_ms(agreement.baseline_infer_ms)),
+        ("ratio of the medians", f"{agreement.speed_up:.1f} ×"),
+    ]
+    body = "".join(f'<tr><td>{escape(name)}</td><td class="number">{text}</td></tr>' for name, text in rows)
+    return f"<table>{body}</table>"
+
+
+def _pair_ms(times: Percentiles) -> str:
+    return f"{times.p50:.1f} / {times.p95:.1f} ms"
 
 
 def _scale(report: FlightReport) -> str:

@@ -15,6 +15,8 @@ _DEFINITIONS = {
     "latency_ms": "image handed to DDS by the player → descriptor received by the recorder (one process, one clock)",
     "node_latency_ms": "reception by the node → end of postprocessing, as the node's messages say",
     "node_overhead_ms": "latency_ms less the network's own time (infer_ms), frame by frame",
+    "runtime_agreement": "the flown runtime and the baseline on the same frames, in one process; cosine of the two "
+    "descriptors of a frame",
     "cold_start_s": "start of the node's process → active",
 }
 
@@ -38,6 +40,14 @@ def json_report(report: FlightReport) -> dict[str, Any]:
         "node_latency_ms": _percentiles(report.node_latency_ms),
         "node_overhead_ms": _percentiles(report.node_overhead_ms),
         "runtime": facts.runtime,
+        "runtime_agreement": {
+            "baseline": report.agreement.baseline,
+            "frames": report.agreement.frames,
+            "cosine_min": report.agreement.cosine_min,
+            "cosine_median": report.agreement.cosine_median,
+            "infer_ms": _percentiles(report.agreement.flown_infer_ms),
+            "baseline_infer_ms": _percentiles(report.agreement.baseline_infer_ms),
+        },
         "precision": facts.precision,
         "device": facts.device,
         "cold_start_s": round(facts.cold_start_s, 3),
