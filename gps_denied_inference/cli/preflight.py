@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--store", type=Path, help="engine store; default: engine_store of --params")
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the node; options win")
     parser.add_argument("--engine", metavar="FILE", help="name of the engine file; default: the newest that fits")
-    parser.add_argument("--index", type=Path, metavar="FILE", help=".npz with space_id and descriptors of the map")
+    parser.add_argument("--index", type=Path, metavar="DIR", help="folder of the map's tile index")
     parser.add_argument("--budget-ms", type=float, default=400.0, help="bound of the p99 latency (default 400)")
     parser.add_argument("--frames", type=_frames, default=100, help="frames to time (default 100)")
     parser.add_argument("--require-signature", action="store_true", default=None, help="refuse an unsigned store")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 
 from gps_denied_inference.cli.checks import Check, Level
 from gps_denied_inference.core.contracts import ImageFrame, ThermalState
-from gps_denied_inference.core.errors import GpsDeniedInferenceError
+from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.evaluation import percentiles
-from gps_denied_inference.core.index import TileIndex
+from gps_denied_inference.core.index import load_tile_index
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
 
@@ -128,16 +127,13 @@ def check_index(path: Path, model: ModelIdentity) -> Check:
     """Whether the descriptors of a map may be compared with those of the engine.
 
     Args:
-        path: .npz with `space_id` (text), `descriptors` (N, D), `positions_m` (N, 2) and `headings_deg` (N,).
+        path: folder of a tile index, as `save_tile_index` writes it.
         model: what the engine runs.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            index = TileIndex(
-                str(arrays["space_id"]), arrays["descriptors"], arrays["positions_m"], arrays["headings_deg"]
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, GpsDeniedInferenceError) as error:
-        return Check("index", Level.FAIL, f"{path} cannot be read as a tile index ({error}); embed the map again")
+        index = load_tile_index(path)
+    except InferenceError as error:
+        return Check("index", Level.FAIL, str(error))
     dimension = model.spec.descriptor_dimension
     if index.dimension != dimension:
         return Check("index", Level.FAIL, f"it holds {index.dimension}-D descriptors, the engine makes {dimension}-D")

@@ -15,6 +15,7 @@ from gps_denied_inference.cli.preflight_checks import check_clock, check_latency
 from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_memory
 from gps_denied_inference.core.contracts import ThermalState
 from gps_denied_inference.core.errors import SettingsError
+from gps_denied_inference.core.index import TileIndex, save_tile_index
 from gps_denied_inference.core.settings import settings_from_mapping
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config" / "inference.yaml"
@@ -61,16 +62,10 @@ def test_missing_engine_is_refused_with_the_command_that_builds_it(
     assert "gdi engine build xfeat --runtime onnx_trt_ep" in report["checks"][0]["text"]
 
 
-def write_index(path: Path, space_id: str, dimension: int = 448) -> Path:
+def write_index(folder: Path, space_id: str, dimension: int = 448) -> Path:
     descriptors = np.random.default_rng(1).normal(size=(4, dimension)).astype(np.float32)
-    np.savez(
-        path,
-        space_id=np.array(space_id),
-        descriptors=descriptors,
-        positions_m=np.zeros((4, 2)),
-        headings_deg=np.zeros(4),
-    )
-    return path
+    save_tile_index(TileIndex(space_id, descriptors, np.zeros((4, 2)), np.zeros(4)), folder)
+    return folder
 
 
 def test_index_must_live_in_the_space_of_the_engine(
@@ -79,10 +74,10 @@ def test_index_must_live_in_the_space_of_the_engine(
     assert main(preflight(built_store)) == 0
     space_id = report_of(capsys)[0]["space_id"]
     cases = {
-        write_index(tmp_path / "right.npz", space_id): "ok",
-        write_index(tmp_path / "space.npz", "other"): "fail",
-        write_index(tmp_path / "dimension.npz", space_id, 64): "fail",
-        tmp_path / "none.npz": "fail",
+        write_index(tmp_path / "right", space_id): "ok",
+        write_index(tmp_path / "space", "other"): "fail",
+        write_index(tmp_path / "dimension", space_id, 64): "fail",
+        tmp_path / "none": "fail",
     }
     for path, level in cases.items():
         assert main(preflight(built_store, "--index", str(path))) == (level == "fail")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from gps_denied_inference.core.errors import InferenceError
 
 __all__ = ["TileIndex", "TileMatch"]
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,7 @@ class TileIndex:
         positions_m: NDArray[np.float64],
         headings_deg: NDArray[np.float64],
     ) -> None:
-        count = descriptors.shape[0] if descriptors.ndim == 2 else 0
-        if count == 0 or positions_m.shape != (count, 2) or headings_deg.shape != (count,):
-            raise InferenceError(
-                f"a tile index needs shapes (N, D), (N, 2) and (N,) with N of at least 1; got {descriptors.shape}, "
-                f"{positions_m.shape} and {headings_deg.shape}"
-            )
+        _require_shapes(descriptors, positions_m, headings_deg)
         lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
         if not np.all(np.isfinite(lengths)) or np.any(lengths == 0):
             raise InferenceError("a tile's descriptor is zero or not finite; the network that made it is broken")
@@ -65,6 +63,46 @@ class TileIndex:
         self._descriptors = np.asarray(descriptors / lengths, np.float32)
         self._positions_m = np.array(positions_m, np.float64)
         self._headings_deg = np.array(headings_deg, np.float64)
+
+    @classmethod
+    def of_unit_descriptors(
+        cls,
+        space_id: str,
+        descriptors: NDArray[np.float32],
+        positions_m: NDArray[np.float64],
+        headings_deg: NDArray[np.float64],
+    ) -> TileIndex:
+        """Make an index of arrays that another one gave; they are used as they are, not copied and not looked at.
+
+        Args:
+            space_id: of every descriptor.
+            descriptors: float32, shape (N, D), of length 1; may be mapped from a file.
+            positions_m: shape (N, 2).
+            headings_deg: shape (N,).
+
+        Raises:
+            InferenceError: the shapes do not belong together.
+        """
+        _require_shapes(descriptors, positions_m, headings_deg)
+        index = cls.__new__(cls)
+        index.space_id = space_id
+        index._descriptors, index._positions_m, index._headings_deg = descriptors, positions_m, headings_deg
+        return index
+
+    @property
+    def descriptors(self) -> NDArray[np.float32]:
+        """Float32, shape (N, D), of length 1. The index's own: read only."""
+        return _read_only(self._descriptors)
+
+    @property
+    def positions_m(self) -> NDArray[np.float64]:
+        """Centres (x, y), map frame, shape (N, 2). The index's own: read only."""
+        return _read_only(self._positions_m)
+
+    @property
+    def headings_deg(self) -> NDArray[np.float64]:
+        """Direction of each tile's top edge, shape (N,). The index's own: read only."""
+        return _read_only(self._headings_deg)
 
     def __len__(self) -> int:
         return int(self._descriptors.shape[0])
@@ -109,3 +147,20 @@ class TileIndex:
             )
             for row in best
         ]
+
+
+def _require_shapes(
+    descriptors: NDArray[np.float32], positions_m: NDArray[np.float64], headings_deg: NDArray[np.float64]
+) -> None:
+    count = descriptors.shape[0] if descriptors.ndim == 2 else 0
+    if count == 0 or positions_m.shape != (count, 2) or headings_deg.shape != (count,):
+        raise InferenceError(
+            f"a tile index needs shapes (N, D), (N, 2) and (N,) with N of at least 1; got {descriptors.shape}, "
+            f"{positions_m.shape} and {headings_deg.shape}"
+        )
+
+
+def _read_only(values: NDArray[_Number]) -> NDArray[_Number]:
+    view = values.view()
+    view.flags.writeable = False
+    return view
