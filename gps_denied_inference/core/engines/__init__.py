@@ -8,6 +8,7 @@ from gps_denied_inference.core.engines.golden import GoldenSet, read_golden
 from gps_denied_inference.core.engines.host import HostTuple, probe_host
 from gps_denied_inference.core.engines.manifest import Manifest, ManifestEntry
 from gps_denied_inference.core.engines.memory_budget import MemoryBudget
+from gps_denied_inference.core.engines.space import space_id
 from gps_denied_inference.core.engines.store import EngineStore
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "measure_fidelity",
     "probe_host",
     "read_golden",
+    "space_id",
 ]

@@ -20,6 +20,7 @@ from gps_denied_inference.core.architectures import ArchitectureEntry
 from gps_denied_inference.core.architectures.install_commands import install_command
 from gps_denied_inference.core.contracts import OptimizationProfile, PrecisionMode
 from gps_denied_inference.core.engines.onnx_agreement import probe_inputs, require_agreement
+from gps_denied_inference.core.engines.space import space_id
 from gps_denied_inference.core.errors import EngineBuildError, RuntimeNotAvailableError
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.engine_file import read_source
@@ -181,6 +182,7 @@ def _metadata(entry: ArchitectureEntry, weights_sha256: str, precision: Precisio
             "model": entry.name,
             "weights_sha256": weights_sha256,
             "preprocess_sha256": entry.spec.preprocess.sha256,
+            "space_id": space_id(entry.name, weights_sha256, entry.spec),
             "descriptor_dimension": str(entry.spec.descriptor_dimension),
             "precision": precision.value,
             "opset": str(OPSET),

@@ -22,10 +22,12 @@ def require_declared_metadata(
         spec: of that network, as registered.
 
     Raises:
-        EngineDeserializeError: the file was made of another network, other weights, or in another precision.
+        EngineDeserializeError: the file was made of another network, other weights, for another
+            preprocessing, or in another precision.
     """
     expected = {
         "model": model_name,
+        "preprocess_sha256": spec.preprocess.sha256,
         "descriptor_dimension": str(spec.descriptor_dimension),
     }
     if "weights_sha256" in entry.extras:

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+from gps_denied_inference.core.engines import space_id  # noqa: E402 - with onnxruntime
 from gps_denied_inference.core.engines.onnx_agreement import require_agreement  # noqa: E402 - with onnxruntime
 from gps_denied_inference.core.engines.onnx_export import OPSET, export_onnx  # noqa: E402 - with onnxruntime
 from gps_denied_inference.core.imaging import Preprocessor  # noqa: E402 - with torch
@@ -66,6 +67,8 @@ def test_published_networks_export_and_agree_with_torch(name: str, precision: Pr
     assert {item.key: item.value for item in model.metadata_props} == dict(export.metadata)
     assert export.metadata["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert export.metadata["preprocess_sha256"] == entry.spec.preprocess.sha256
+    assert export.metadata["space_id"] == space_id(name, export.metadata["weights_sha256"], entry.spec)
+    assert export.metadata["model"] == name
     assert {item.type.tensor_type.elem_type for item in (*model.graph.input, *model.graph.output)} == {
         onnx.TensorProto.FLOAT
     }

@@ -167,7 +167,15 @@ def test_model_with_another_input_shape_is_refused(entry: EngineCacheEntry) -> N
         on_cpu(architecture_registry=registry).deserialize_engine(entry)
 
 
-@pytest.mark.parametrize(("name", "value"), [("model", "other"), ("weights_sha256", "0" * 64), ("precision", "fp16")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", "other"),
+        ("weights_sha256", "0" * 64),
+        ("preprocess_sha256", "0" * 64),
+        ("precision", "fp16"),
+    ],
+)
 def test_model_that_says_it_is_something_else_is_refused(entry: EngineCacheEntry, name: str, value: str) -> None:
     model = onnx.load(entry.path)
     stated = {item.key: item for item in model.metadata_props}
@@ -253,6 +261,32 @@ def test_threads_and_spinning_are_as_set(entry: EngineCacheEntry) -> None:
     network = other._networks.get(other.deserialize_engine(entry))
     options = network._session.get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_every_call_goes_through_the_buffers_that_were_bound_when_it_was_loaded(
+    entry: EngineCacheEntry, image: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = on_cpu()
+    handle = runtime.deserialize_engine(entry)
+    network: Any = runtime._networks.get(handle)
+    buffers = {**network._inputs, **network._outputs}
+    assert set(buffers) == {"image", "descriptor"}
+    addresses = {name: buffer.data_ptr() for name, buffer in buffers.items()}
+    session, calls = network._session, []
+    run_bound = session.run_with_iobinding
+
+    def recorded(binding: Any) -> None:
+        calls.append(binding)
+        run_bound(binding)
+
+    monkeypatch.setattr(session, "run_with_iobinding", recorded)
+    monkeypatch.setattr(session, "run", lambda *_: pytest.fail("a run that allocates its outputs"))
+    for scale in (1.0, 2.0, 3.0):
+        runtime.infer(handle, {"image": image * np.float32(scale)})
+        np.testing.assert_array_equal(network._inputs["image"].numpy(), image * np.float32(scale))
+    assert calls == [network._binding] * 3
+    assert {name: buffer.data_ptr() for name, buffer in buffers.items()} == addresses
+    assert [item.data_ptr() for item in network._binding.get_outputs()] == [addresses["descriptor"]]
 
 
 def test_input_of_any_memory_layout_gives_the_same_output(entry: EngineCacheEntry, image: NDArray[np.float32]) -> None:
