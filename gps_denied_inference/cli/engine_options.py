@@ -18,6 +18,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", default="efficientnet_lite0_grid", help="a name that 'gdi models' lists")
     group.add_argument("--checkpoint", type=Path, help="its weights; default: --weights-dir, then installed packages")
     group.add_argument("--weights-dir", type=Path, help="folder searched first for MODEL.safetensors, .pt or .pth")
+    group.add_argument(
+        "--accept-license", action="append", default=[], metavar="NAME", help="restricted licence of weights to accept"
+    )
     group.add_argument("--precision", choices=[mode.value for mode in PrecisionMode], default="fp16")
     group.add_argument("--device", default="cuda:0", help="cuda:N or cpu (default cuda:0)")
     group.add_argument(
@@ -36,6 +39,7 @@ def settings_from_options(options: argparse.Namespace) -> Settings:
             "weights_dir": str(options.weights_dir or ""),
             "allow_cpu_fallback": not options.no_cpu_fallback,
             "allow_ungated": True,
+            "accepted_licenses": options.accept_license,
             "primary.runtime": options.runtime,
             "primary.model": options.model,
             "primary.checkpoint": str(options.checkpoint or ""),

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gps_denied_inference.core.architectures import ArchitectureRegistry, default_registry, locate_weights
+from gps_denied_inference.core.architectures import (
+    ArchitectureRegistry,
+    default_registry,
+    locate_weights,
+    require_accepted_license,
+)
 from gps_denied_inference.core.contracts import (
     ArchitectureSpec,
     BuildConfig,
@@ -65,6 +70,8 @@ def assemble_pipeline(
 
     Raises:
         UnknownArchitectureError: the model's name is not registered.
+        LicenseNotAcceptedError: its weights are under a restricted licence that the settings don't accept.
+        SettingsError: it takes two images, or their features, where a pipeline has one image.
         RuntimeNotAvailableError: the runtime is disabled, or its package or device is absent.
         EngineSchemaMismatchError, EngineSidecarMissingError, EngineHashMismatchError, EngineManifestError: the engine
             did not pass the gate, and `allow_ungated` is off.
@@ -77,6 +84,7 @@ def assemble_pipeline(
         registry = default_registry()
         registry.load_modules(settings.architecture_modules)
     spec = registry.lookup(engine.model).spec
+    _refuse_unusable(settings, engine, spec)
     runtime = create_runtime(
         engine.runtime,
         enabled=settings.enabled_runtimes,
@@ -122,6 +130,17 @@ def assemble_pipeline(
         reservation()
         raise
     return pipeline
+
+
+def _refuse_unusable(settings: Settings, engine: EngineSettings, spec: ArchitectureSpec) -> None:
+    if not spec.output_kind.is_of_one_image:
+        raise SettingsError(
+            f"{engine.name}.model",
+            engine.model,
+            f"a network that takes one image; this one gives {spec.output_kind.value} of two",
+        )
+    if engine.runtime is not RuntimeLabel.FAKE:
+        require_accepted_license(engine.model, spec, settings.accepted_licenses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +236,9 @@ def _bare_checkpoint(
     if not settings.allow_ungated:
         raise EngineManifestError(
             f"engine '{engine.name}' would run the bare file {checkpoint}, which no engine gate has checked; prepare "
-            "an "
-            f"engine with 'gdi engine build {engine.model} --runtime {engine.runtime.value} --store DIR' and set "
-            "engine_store:=DIR; or, on a desk, set allow_ungated:=true (diagnostics will show it)"
+            f"an engine with 'gdi engine build {engine.model} --runtime {engine.runtime.value} --precision "
+            f"{engine.precision.value} --store DIR' and set engine_store:=DIR; or, on a desk, set allow_ungated:=true "
+            "(diagnostics will show it)"
         )
     config = BuildConfig(precision=engine.precision, extras={"model_name": engine.model})
     entry = runtime.compile_engine(checkpoint, config)

@@ -6,7 +6,8 @@
     │   └── UnsupportedEncodingError     an encoding that no decoder knows
     ├── RegistryError
     │   ├── UnknownArchitectureError     a name that nobody registered
-    │   └── DuplicateArchitectureError   another registration holds the name
+    │   ├── DuplicateArchitectureError   another registration holds the name
+    │   └── LicenseNotAcceptedError      weights whose licence restricts their use, and nobody accepted it
     ├── EngineError                      (also carries what the gate and the store say)
     │   ├── EngineBuildError
     │   ├── EngineDeserializeError
@@ -42,6 +43,7 @@ __all__ = [
     "GpsDeniedInferenceError",
     "ImageDecodeError",
     "InferenceError",
+    "LicenseNotAcceptedError",
     "NonFiniteOutputError",
     "OutOfMemoryError",
     "RegistryError",
@@ -92,6 +94,10 @@ class UnknownArchitectureError(RegistryError):
 
 class DuplicateArchitectureError(RegistryError):
     """The name is taken by a different registration."""
+
+
+class LicenseNotAcceptedError(RegistryError):
+    """The licence of a network's weights restricts their use, and the settings don't accept it."""
 
 
 class EngineError(GpsDeniedInferenceError):

@@ -37,6 +37,9 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights; default: as --weights-dir")
     parser.add_argument("--weights-dir", type=Path, help="folder searched first, then installed weight packages")
     parser.add_argument(
+        "--accept-license", action="append", default=[], metavar="NAME", help="restricted licence of weights to accept"
+    )
+    parser.add_argument(
         "--architecture-module", action="append", default=[], metavar="MODULE", help="that registers more networks"
     )
     parser.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="of onnx_trt_ep")
@@ -55,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         precision=PrecisionMode(options.precision),
         checkpoint=options.checkpoint,
         provider=options.provider,
+        accepted_licenses=tuple(options.accept_license),
     )
     with progress(f"building {options.model} for {options.runtime}", len(STAGES) * _STEPS_PER_STAGE) as show:
         entry = build_engine(

@@ -1,6 +1,7 @@
 """Networks by name: what each takes and gives, how it is built, where its weights come from."""
 
 from gps_denied_inference.core.architectures.default import default_registry, register_architecture
+from gps_denied_inference.core.architectures.licenses import require_accepted_license
 from gps_denied_inference.core.architectures.registry import ArchitectureEntry, ArchitectureRegistry
 from gps_denied_inference.core.architectures.weights import locate_weights
 
@@ -10,4 +11,5 @@ __all__ = [
     "default_registry",
     "locate_weights",
     "register_architecture",
+    "require_accepted_license",
 ]

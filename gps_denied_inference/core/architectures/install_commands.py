@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-__all__ = ["KORNIA_INSTALL", "TORCH_INSTALL", "install_command"]
+__all__ = ["KORNIA_INSTALL", "TORCH_INSTALL", "TRANSFORMERS_INSTALL", "install_command"]
 
 TORCH_INSTALL = "pip install torch==2.13.0"
 KORNIA_INSTALL = "pip install kornia==0.9.0"
+TRANSFORMERS_INSTALL = "pip install transformers==5.23.0"
 
 _COMMANDS = MappingProxyType(
     {
         "torch": TORCH_INSTALL,
         "kornia": KORNIA_INSTALL,
         "kornia_rs": KORNIA_INSTALL,
+        "transformers": TRANSFORMERS_INSTALL,
         "safetensors": "pip install safetensors==0.8.0",
     }
 )

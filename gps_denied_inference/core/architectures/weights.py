@@ -11,7 +11,7 @@ from gps_denied_inference.core.errors import EngineBuildError
 
 __all__ = ["locate_weights"]
 
-_SUFFIXES = (".safetensors", ".pt", ".pth")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
 def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) -> Path:
@@ -21,7 +21,7 @@ def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) 
 
     Args:
         spec: of the network; its `weights` name the distribution.
-        name: of the network; `<weights_dir>/<name>.safetensors`, `.pt` or `.pth` is taken when it exists.
+        name: of the network; `<weights_dir>/<name>.safetensors`, `.pt`, `.pth` or `.ckpt` is taken when it exists.
         weights_dir: the user's folder, or None.
 
     Raises:
@@ -40,6 +40,10 @@ def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) 
             f"{name}.safetensors, or give its path"
         )
     path = _path_in_distribution(origin)
+    if path is None and not origin.distribution:
+        raise EngineBuildError(
+            f"{looked_in}the weights of '{name}' are published at {origin.url}, not as a package; {origin.install}"
+        )
     if path is None:
         raise EngineBuildError(
             f"{looked_in}the weights of '{name}' ({origin.distribution}) are not installed; "

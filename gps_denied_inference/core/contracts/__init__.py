@@ -20,6 +20,7 @@ from gps_denied_inference.core.contracts.image import (
     PreprocessSpec,
     ResizeMode,
 )
+from gps_denied_inference.core.contracts.matching import Correspondences, Matches
 from gps_denied_inference.core.contracts.thermal import UNKNOWN_THERMAL_STATE, ThermalPublisher, ThermalState
 from gps_denied_inference.core.contracts.timing import DropReason, StageTimings
 
@@ -29,6 +30,7 @@ __all__ = [
     "BuildConfig",
     "ColorSpace",
     "CompressedFrame",
+    "Correspondences",
     "DropReason",
     "EffectiveConfiguration",
     "EngineCacheEntry",
@@ -38,6 +40,7 @@ __all__ = [
     "GlobalDescriptor",
     "ImageFrame",
     "LocalFeatures",
+    "Matches",
     "OptimizationProfile",
     "OutputKind",
     "PrecisionMode",

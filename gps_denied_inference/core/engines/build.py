@@ -11,7 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gps_denied_inference import __version__
-from gps_denied_inference.core.architectures import ArchitectureEntry, ArchitectureRegistry, locate_weights
+from gps_denied_inference.core.architectures import (
+    ArchitectureEntry,
+    ArchitectureRegistry,
+    locate_weights,
+    require_accepted_license,
+)
 from gps_denied_inference.core.contracts import BuildConfig, OptimizationProfile, PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines.crops import load_crops
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
@@ -44,6 +49,7 @@ class BuildRequest:
         checkpoint: its weights; looked up in `weights_dir`, then in installed packages, when None.
         provider: for `onnx_trt_ep`: `cpu`, `cuda` or `tensorrt`.
         profiles: of inputs with variable shapes.
+        accepted_licenses: restricted licences of weights that the use agrees with.
     """
 
     model: str
@@ -52,6 +58,7 @@ class BuildRequest:
     checkpoint: Path | None = None
     provider: str = "cpu"
     profiles: tuple[OptimizationProfile, ...] = ()
+    accepted_licenses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +97,13 @@ def build_engine(
 
     Raises:
         UnknownArchitectureError: nobody registered the model.
+        LicenseNotAcceptedError: its weights are under a restricted licence that the request doesn't accept.
         EngineBuildError: the checkpoint, the export or the compilation failed, or the request is impossible.
         RuntimeNotAvailableError: a package that the build needs is absent.
         EngineError: the result did not pass the gate.
     """
     architecture = registry.lookup(request.model)
-    _require_buildable(request)
+    _require_buildable(request, architecture)
     runtime = _runtime(request, registry)  # one that is missing is told before anything is computed
     on_progress("weights", 0.0)
     checkpoint = request.checkpoint or locate_weights(architecture.spec, architecture.name, weights_dir)
@@ -146,11 +154,22 @@ def build_engine(
     return entry
 
 
-def _require_buildable(request: BuildRequest) -> None:
+def _require_buildable(request: BuildRequest, architecture: ArchitectureEntry) -> None:
+    spec = architecture.spec
     if request.runtime is RuntimeLabel.FAKE:
         raise EngineBuildError(
             "the fake runtime plays a script, for which there is nothing to build; give its path as the checkpoint"
         )
+    if not spec.output_kind.is_of_one_image:
+        raise EngineBuildError(
+            f"'{request.model}' gives {spec.output_kind.value} of two images, and golden outputs of such networks are "
+            "not kept yet; run it with runtime pytorch_fp16 from its checkpoint"
+        )
+    if request.runtime is not RuntimeLabel.PYTORCH_FP16 and spec.onnx_obstacle:
+        raise EngineBuildError(
+            f"'{request.model}' cannot be exported to ONNX: {spec.onnx_obstacle}; build it for pytorch_fp16"
+        )
+    require_accepted_license(request.model, spec, request.accepted_licenses)
 
 
 def _make(

@@ -21,7 +21,16 @@ _CELL = 8
 
 
 def outputs_from_inputs(spec: ArchitectureSpec, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """Compute the outputs that `spec` names from its first input, (1, C, H, W)."""
+    """Compute the outputs that `spec` names from its first input, (1, C, H, W), or match two sets of features.
+
+    Two images have no correspondences here: every row is padding.
+    """
+    if spec.output_kind is OutputKind.MATCHES:
+        return _match(inputs)
+    if spec.output_kind is OutputKind.CORRESPONDENCES:
+        rows = spec.max_keypoints
+        points = {f"points{side}": np.zeros((1, rows, 2), np.float32) for side in (0, 1)}
+        return {**points, "scores": np.zeros((1, rows), np.float32)}
     image = inputs[spec.inputs[0].name][0].astype(np.float64)
     weights = np.arange(1.0, image.shape[0] + 1.0)  # unequal, so that swapped channels show
     gray = np.tensordot(weights / weights.sum(), image, axes=1)
@@ -29,6 +38,22 @@ def outputs_from_inputs(spec: ArchitectureSpec, inputs: Mapping[str, NDArray[Any
         return {spec.output_names[0]: _describe(_thumbnail(gray)[np.newaxis], spec.descriptor_dimension)}
     keypoints, scores, descriptors = _detect(gray, spec)
     return {"keypoints": keypoints, "scores": scores, "descriptors": descriptors}
+
+
+def _match(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """Mutual nearest neighbours of the descriptors."""
+    similarity = (inputs["descriptors0"][0] @ inputs["descriptors1"][0].T).astype(np.float64)
+    is_feature = [inputs[f"scores{side}"][0] > 0 for side in (0, 1)]
+    similarity[~is_feature[0]] = -2.0
+    similarity[:, ~is_feature[1]] = -2.0
+    partner = similarity.argmax(axis=1)
+    rows = np.arange(len(partner))
+    best = similarity[rows, partner]
+    is_match = (similarity.argmax(axis=0)[partner] == rows) & (best > -2.0)
+    return {
+        "matches": np.where(is_match, partner, -1).astype(np.float32)[np.newaxis],
+        "scores": np.where(is_match, 0.5 + best / 2, 0.0).clip(0.0, 1.0).astype(np.float32)[np.newaxis],
+    }
 
 
 def _thumbnail(gray: NDArray[np.float64]) -> NDArray[np.float64]:

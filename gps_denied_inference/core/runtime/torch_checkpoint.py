@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gps_denied_inference.core.architectures import ArchitectureEntry
 from gps_denied_inference.core.architectures.install_commands import install_command
 from gps_denied_inference.core.errors import EngineDeserializeError, RuntimeNotAvailableError
 from gps_denied_inference.core.optional import require
@@ -13,9 +14,9 @@ from gps_denied_inference.core.optional import require
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_strictly", "state_dict_from_bytes"]
+__all__ = ["load_published", "load_strictly", "state_dict_from_bytes"]
 
-_NESTING_KEYS = ("state_dict", "model_state_dict", "model")
+_NESTING_KEYS = ("state_dict", "model_state_dict", "model", "extractor")
 _MOST_KEYS_SHOWN = 12
 
 
@@ -28,7 +29,8 @@ def state_dict_from_bytes(content: bytes, suffix: str, name: str) -> dict[str, t
         name: of the file, for messages.
 
     Returns:
-        Tensors on the CPU by parameter name, taken out of a surrounding `state_dict`, `model_state_dict` or `model`.
+        Tensors on the CPU by parameter name, taken out of a surrounding `state_dict`, `model_state_dict`, `model` or
+        `extractor`.
 
     Raises:
         ValueError: it is no checkpoint of plain tensors; says what it is. The parser's exception is the `__cause__`.
@@ -56,6 +58,16 @@ def state_dict_from_bytes(content: bytes, suffix: str, name: str) -> dict[str, t
     if broken:
         raise ValueError(f"{name} holds NaN or Inf in: {_shown(broken)}; take another checkpoint")
     return dict(loaded)
+
+
+def load_published(module: torch.nn.Module, entry: ArchitectureEntry, state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Copy a checkpoint into a network: as published, or with the network's own names (`gdi weights convert`).
+
+    Raises:
+        EngineDeserializeError: as `load_strictly`.
+    """
+    is_own_layout = state_dict.keys() == module.state_dict().keys()
+    load_strictly(module, state_dict if is_own_layout else entry.convert(state_dict), entry.name)
 
 
 def load_strictly(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], model_name: str) -> None:

@@ -16,7 +16,7 @@ from gps_denied_inference.core.architectures.install_commands import install_com
 from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, OutOfMemoryError
 from gps_denied_inference.core.optional import require
-from gps_denied_inference.core.runtime.torch_checkpoint import load_strictly
+from gps_denied_inference.core.runtime.torch_checkpoint import load_published
 from gps_denied_inference.core.runtime.torch_outputs import arrays_from_tensors, named_tensors
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class TorchNetwork:
         is_half = configuration.effective_precision is PrecisionMode.FP16
         self._dtype = self._torch.float16 if is_half else self._torch.float32
         module = architecture.build()
-        load_strictly(module, architecture.convert(state_dict), architecture.name)
+        load_published(module, architecture, state_dict)
         module.eval().requires_grad_(False)
         # Channels-last: 16 instead of 20 ms for a MobileNetV2-like network at 224² on one CPU thread.
         self._memory_format = (

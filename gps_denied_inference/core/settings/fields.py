@@ -78,6 +78,12 @@ GENERAL_FIELDS: tuple[SettingField, ...] = (
         "Python modules with a function register(registry) that adds architectures.",
     ),
     SettingField(
+        "accepted_licenses",
+        (),
+        "Names of restricted licences of weights that your use agrees with (gdi weights list shows them). A network "
+        "whose weights are under another restricted licence is refused.",
+    ),
+    SettingField(
         "thermal_sources",
         ("auto",),
         "Thermal sources in order of preference; auto: jtop, nvml, sysfs. An empty string: none.",

@@ -65,6 +65,7 @@ class Settings:
     allow_ungated: bool = False
     enabled_runtimes: frozenset[RuntimeLabel] = field(default_factory=lambda: frozenset(RuntimeLabel))
     architecture_modules: tuple[str, ...] = ()
+    accepted_licenses: tuple[str, ...] = ()
     thermal_sources: tuple[str, ...] = ("auto",)
     thermal_timeline: Path | None = None
     thermal_poll_hz: float = 2.0
@@ -118,6 +119,7 @@ def settings_from_mapping(values: Mapping[str, object]) -> Settings:
         allow_ungated=bool(general["allow_ungated"]),
         enabled_runtimes=frozenset(RuntimeLabel(label) for label in _strings(general["enabled_runtimes"])),
         architecture_modules=_strings(general["architecture_modules"]),
+        accepted_licenses=_strings(general["accepted_licenses"]),
         thermal_sources=_strings(general["thermal_sources"]),
         thermal_timeline=_path(general["thermal_timeline"]),
         thermal_poll_hz=float(str(general["thermal_poll_hz"])),

