@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureEntry, ArchitectureRegistry
 from gps_denied_inference.core.architectures.networks.efficientnet_lite0_grid import EfficientNetLite0Grid
-from gps_denied_inference.core.contracts import BuildConfig, EngineHandle, PrecisionMode, ResizeMode
+from gps_denied_inference.core.assembly import assemble_pipeline
+from gps_denied_inference.core.contracts import BuildConfig, EngineHandle, PrecisionMode, ResizeMode, RuntimeLabel
+from gps_denied_inference.core.engines import EngineFileName, EngineStore, HostTuple, ManifestEntry
 from gps_denied_inference.core.engines.fidelity import FidelityReport, measure_fidelity
-from gps_denied_inference.core.engines.golden import GoldenSet
+from gps_denied_inference.core.engines.golden import GoldenSet, golden_bytes
 from gps_denied_inference.core.errors import EngineFidelityError
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
+from gps_denied_inference.core.settings import EngineSettings, Settings
 
 MIN_COSINE, MIN_REPEATABILITY = 0.99, 0.9
 """Defaults of the settings."""
@@ -243,3 +246,52 @@ def test_too_few_keypoints_found_again_are_refused_whatever_the_cosine() -> None
     with pytest.raises(EngineFidelityError, match=r"0\.500 of the reference's keypoints"):
         report.require(MIN_COSINE, MIN_REPEATABILITY)
     report.require(MIN_COSINE, 0.5)
+
+
+# The same, as a vehicle meets it: a store whose gate accepts the engine, and the settings' thresholds.
+
+
+def stored(folder: Path, checkpoint: Path, grid: ArchitectureEntry, golden: GoldenSet) -> Settings:
+    store = EngineStore(folder / "store")
+    name = EngineFileName(
+        grid.name, RuntimeLabel.PYTORCH_FP16, (), "any", "torch", PrecisionMode.FP32, "0" * 12, checkpoint.suffix
+    )
+    details = ManifestEntry(
+        "", "", 0, grid.name, name.runtime, name.precision, golden.weights_sha256, golden.preprocess_sha256
+    )
+    store.add(checkpoint, name=name, details=details, artefacts={".golden.npz": golden_bytes(golden)})
+    engine = EngineSettings(precision=PrecisionMode.FP32, device="cpu")
+    return Settings(engines=(engine,), engine_store=store.root)
+
+
+def test_sound_engine_of_a_store_is_activated_with_what_was_measured(
+    grid: ArchitectureEntry, grid_checkpoint: Path, grid_golden: GoldenSet, tmp_path: Path
+) -> None:
+    with assemble_pipeline(stored(tmp_path, grid_checkpoint, grid, grid_golden), host=HostTuple()) as pipeline:
+        report = pipeline.model.fidelity
+    assert pipeline.model.is_gated and report is not None
+    assert report.count == grid_golden.count and 0.9999 < report.minimum <= report.mean <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(scaled("_blocks.1._project_conv.weight", 0.9), id="weights of a layer 10% too small"),
+        pytest.param(swap_colours, id="red and blue swapped"),
+        pytest.param(None, id="pixels in 0..1 instead of -1..1"),
+    ],
+)
+def test_damaged_engine_of_a_store_passes_the_gate_and_is_not_activated(
+    grid: ArchitectureEntry,
+    grid_checkpoint: Path,
+    grid_golden: GoldenSet,
+    tmp_path: Path,
+    damage: Callable[[StateDict], None] | None,
+) -> None:
+    registry = ArchitectureRegistry()
+    network = _NormalizedToOne if damage is None else grid.factory
+    registry.register(grid.name, network, spec=grid.spec, converter=grid.converter)
+    checkpoint = grid_checkpoint if damage is None else damaged(grid_checkpoint, tmp_path, damage)
+    settings = stored(tmp_path, checkpoint, grid, grid_golden)
+    with pytest.raises(EngineFidelityError, match=r"descriptor cosine is 0\.\d+ at least .* 0\.99 is required"):
+        assemble_pipeline(settings, registry=registry, host=HostTuple())
