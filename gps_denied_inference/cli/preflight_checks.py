@@ -86,7 +86,7 @@ def check_latency(latencies_ms: Sequence[float], budget_ms: float) -> Check:
 
 def check_memory(needed_bytes: int, budget_bytes: int, free_bytes: int | None, where: str) -> Check:
     """Compare what the engine needs with the budget, and look at what is free beside it, once it is loaded."""
-    text = f"needs about {_mib(needed_bytes)} of a budget of {_mib(budget_bytes)}"
+    text = f"needs {_mib(needed_bytes)} (estimated) of a budget of {_mib(budget_bytes)}"
     if not needed_bytes:
         text = f"its need is unknown; the budget is {_mib(budget_bytes)}"
     if needed_bytes > budget_bytes:

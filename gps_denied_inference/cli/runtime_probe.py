@@ -9,6 +9,7 @@ from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.errors import GpsDeniedInferenceError
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime import BuildFlags, RuntimeOptions, create_runtime
+from gps_denied_inference.core.runtime.tensorrt_binding import load_binding
 
 __all__ = ["RuntimeProbe", "probe_runtime"]
 
@@ -38,6 +39,8 @@ def probe_runtime(label: RuntimeLabel, host: HostTuple) -> RuntimeProbe:
             return _probe_torch()
         if label is RuntimeLabel.ONNX_TRT_EP:
             return _probe_onnxruntime(host)
+        if label is RuntimeLabel.TENSORRT:
+            return _probe_tensorrt(host)
     except (GpsDeniedInferenceError, ImportError) as error:
         return RuntimeProbe(label, False, False, str(error))
     return RuntimeProbe(label, True, True, "can be made")
@@ -61,3 +64,12 @@ def _probe_onnxruntime(host: HostTuple) -> RuntimeProbe:
     if not is_full:
         text += "; no GPU for it: FP32 on the CPU with device cpu or allow_cpu_fallback"
     return RuntimeProbe(RuntimeLabel.ONNX_TRT_EP, True, is_full, text)
+
+
+def _probe_tensorrt(host: HostTuple) -> RuntimeProbe:
+    title = load_binding().title
+    if not host.sms:
+        return RuntimeProbe(
+            RuntimeLabel.TENSORRT, False, False, f"{title} finds no GPU: it compiles engines here and runs none"
+        )
+    return RuntimeProbe(RuntimeLabel.TENSORRT, True, True, f"{title}, compute capability {', '.join(host.sms)}")

@@ -170,7 +170,7 @@ def _choose(
     if settings.engine_store is None or engine.runtime is RuntimeLabel.FAKE:
         return _bare_checkpoint(settings, engine, spec, runtime)
     store = EngineStore(settings.engine_store)
-    options = _build_options(settings, engine)
+    options = _build_options(settings, engine, spec)
     if engine.engine_file:
         path = settings.engine_store / engine.engine_file
         if not path.exists():
@@ -203,7 +203,7 @@ def _choose(
     )
 
 
-def _build_options(settings: Settings, engine: EngineSettings) -> tuple[str, ...]:
+def _build_options(settings: Settings, engine: EngineSettings, spec: ArchitectureSpec) -> tuple[str, ...]:
     """What 'gdi engine build' needs besides, to build what these settings load."""
     options: list[str] = []
     if engine.runtime is RuntimeLabel.ONNX_TRT_EP and engine.device != "cpu":
@@ -213,6 +213,8 @@ def _build_options(settings: Settings, engine: EngineSettings) -> tuple[str, ...
         options += ["--weights-dir", str(settings.weights_dir.absolute())]
     for module in settings.architecture_modules:
         options += ["--architecture-module", module]
+    if spec.license_restriction:
+        options += ["--accept-license", spec.license]
     return tuple(options)
 
 

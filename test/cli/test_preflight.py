@@ -3,17 +3,20 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gps_denied_inference.cli import runtime_probe
 from gps_denied_inference.cli.checks import Level
 from gps_denied_inference.cli.main import main
 from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
 from gps_denied_inference.cli.preflight_checks import check_clock, check_latency, check_memory, check_thermal
 from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_memory
-from gps_denied_inference.core.contracts import ThermalState
+from gps_denied_inference.core.contracts import RuntimeLabel, ThermalState
+from gps_denied_inference.core.engines import HostTuple
 from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.index import TileIndex, save_tile_index
 from gps_denied_inference.core.settings import settings_from_mapping
@@ -174,6 +177,17 @@ def test_doctor_fails_where_no_runtime_works(
         monkeypatch.setenv(f"BUILD_{name}_RUNTIME", "OFF")
     assert main(["doctor"]) == 1
     assert "BUILD_ONNX_TRT_EP_RUNTIME is OFF" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("sms", "is_usable", "words"), [((), False, "finds no GPU"), (("87",), True, "capability 87")])
+def test_doctor_tells_a_tensorrt_that_can_only_compile_from_one_that_runs(
+    sms: tuple[str, ...], is_usable: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_probe, "create_runtime", lambda *_arguments, **_keywords: None)
+    monkeypatch.setattr(runtime_probe, "load_binding", lambda: SimpleNamespace(title="TensorRT 10.3.0"))
+    probe = runtime_probe.probe_runtime(RuntimeLabel.TENSORRT, HostTuple(sms=sms))
+    assert (probe.is_usable, probe.is_full) == (is_usable, is_usable)
+    assert "TensorRT 10.3.0" in probe.text and words in probe.text
 
 
 def test_doctor_sees_a_missing_profile_and_missing_shared_memory(tmp_path: Path) -> None:

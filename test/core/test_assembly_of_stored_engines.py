@@ -312,6 +312,17 @@ def test_line_for_onnx_names_the_provider_that_the_settings_prefer(
     assert shlex.split(str(caught.value))[-len(expected) :] == expected
 
 
+def test_line_accepts_the_licence_that_the_settings_accept(store: EngineStore) -> None:
+    registry = ArchitectureRegistry()
+    spec = replace(
+        spec_for((1, 3, 32, 32), ("descriptor",), 8), license="Research-1.0", license_restriction="no drones"
+    )
+    registry.register("restricted", ReferenceCnn, spec=spec)
+    values = values_for(store, accepted_licenses=["Research-1.0"], **{"primary.model": "restricted"})
+    with pytest.raises(EngineManifestError, match=r"--accept-license Research-1\.0$"):
+        assemble(values, registry=registry)
+
+
 # The memory budget.
 
 

@@ -35,7 +35,8 @@ def entry_rows(entry: ManifestEntry) -> list[tuple[str, str]]:
     rows = [
         ("model", entry.model),
         ("runtime", f"{entry.runtime.value}, {entry.precision.value}"),
-        ("size", f"{entry.size_bytes / 1024**2:.1f} MiB, about {entry.memory_bytes / 1024**2:.0f} MiB when loaded"),
+        ("size", f"{entry.size_bytes / 1024**2:.1f} MiB"),
+        ("memory", f"{entry.memory_bytes / 1024**2:.0f} MiB on the device when loaded (estimated at the build)"),
         ("SHA-256", entry.sha256),
         ("weights SHA-256", entry.weights_sha256),
         ("preprocessing SHA-256", entry.preprocess_sha256),

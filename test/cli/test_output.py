@@ -1,0 +1,107 @@
+"""What the program writes: JSON that parses, and nothing but plain lines where nobody looks at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gps_denied_inference.cli.main import main
+
+_ESCAPE = b"\x1b"
+
+
+def commands(store: Path) -> dict[str, list[str]]:
+    """Every command that takes --json, as it succeeds or fails on this store."""
+    engine = next(store.glob("*.onnx"))
+    fast = ["--precision", "fp32", "--runtime"]
+    return {
+        "engine build": ["engine", "build", "efficientnet_lite0_grid", *fast, "pytorch_fp16", "--store", str(store)],
+        "engine verify": ["engine", "verify", "--store", str(store)],
+        "engine inspect": ["engine", "inspect", str(engine)],
+        "engine sign": ["engine", "sign", "--store", str(store), "--key", str(store.parent / "key"), "--generate"],
+        "engine list": ["engine", "list", "--store", str(store)],
+        "engine prune": ["engine", "prune", "--store", str(store)],
+        "preflight": ["preflight", "--store", str(store), *fast, "onnx_trt_ep", "--device", "cpu", "--frames", "2"],
+        "doctor": ["doctor"],
+        "models": ["models"],
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "engine build",
+        "engine verify",
+        "engine inspect",
+        "engine sign",
+        "engine list",
+        "engine prune",
+        "preflight",
+        "doctor",
+        "models",
+    ],
+)
+def test_json_is_one_object_and_all_there_is_on_stdout(
+    name: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = commands(store)[name]
+    assert main([*arguments, "--json"]) in (0, 1)
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict) and found
+    # Without it, lines for people.
+    if name not in ("engine build", "engine sign", "preflight"):
+        assert main(arguments) in (0, 1)
+        assert not capsys.readouterr().out.startswith("{")
+
+
+def test_failed_preflight_is_json_and_ends_with_status_1(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    next(store.glob("*.onnx")).write_bytes(b"")
+    assert main([*commands(store)["preflight"], "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["refused_by"] == "EngineHashMismatchError"
+
+
+def program(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gps_denied_inference.cli.main", *arguments]
+
+
+def build(store: Path) -> list[str]:
+    return program(*commands(store)["engine build"])
+
+
+def test_build_without_a_terminal_is_plain_and_its_progress_is_on_stderr(store: Path) -> None:
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    finished = subprocess.run(build(store), capture_output=True, env=environment, check=True, timeout=120)
+    assert _ESCAPE not in finished.stdout + finished.stderr and b"\r" not in finished.stdout + finished.stderr
+    assert finished.stderr.startswith(b"building efficientnet_lite0_grid for pytorch_fp16")
+    assert finished.stdout.splitlines()[0].endswith(b".pth")
+
+
+def test_build_on_a_terminal_shows_a_bar_and_leaves_stdout_to_the_result(store: Path) -> None:
+    pytest.importorskip("rich", reason="rich is not installed")
+    terminal, end = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen([*build(store), "--json"], stdout=subprocess.PIPE, stderr=end, env=environment) as process:
+        os.close(end)
+        shown = b""
+        while True:
+            try:
+                block = os.read(terminal, 65536)
+            except OSError:  # the other end is closed: what Linux answers instead of an end
+                break
+            if not block:
+                break
+            shown += block
+        assert process.stdout is not None
+        written = process.stdout.read()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert _ESCAPE in shown and b"building efficientnet_lite0_grid" in shown
+    assert json.loads(written)["model"] == "efficientnet_lite0_grid"
