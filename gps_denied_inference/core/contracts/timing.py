@@ -42,3 +42,4 @@ class DropReason(Enum):
     UNDECODABLE = "undecodable"
     NOT_FINITE = "not_finite"
     FAILED = "failed"
+    RATE_LIMITED = "rate_limited"

@@ -4,6 +4,7 @@ from gps_denied_inference.core.pipeline.accounting import FrameCounts, FrameLedg
 from gps_denied_inference.core.pipeline.identity import ModelIdentity, space_id
 from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWindow
 from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
+from gps_denied_inference.core.pipeline.rate_limit import RateLimit
 from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "ModelIdentity",
     "Pipeline",
     "PipelineResult",
+    "RateLimit",
     "space_id",
 ]

@@ -112,12 +112,13 @@ class Pipeline:
             self._handle, {item.name: np.zeros(item.shape, item.dtype) for item in self.model.spec.inputs}
         )
 
-    def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
+    def process(self, frame: Frame, received_ns: int | None = None, *, top_k: int | None = None) -> PipelineResult:
         """Turn a frame into features.
 
         Args:
             frame: read during the call only.
             received_ns: steady clock of the frame's reception; now, when None.
+            top_k: most keypoints to keep of this frame, instead of the pipeline's own number.
 
         Raises:
             ImageDecodeError: the frame is not what its header claims, or of an unknown encoding.
@@ -141,7 +142,7 @@ class Pipeline:
         else:
             height, width = image_hwc.shape[:2]
             features = local_features_from_outputs(
-                outputs, spec, transform, image_height=height, image_width=width, top_k=self._top_k
+                outputs, spec, transform, image_height=height, image_width=width, top_k=top_k or self._top_k
             )
         finished_ns = self._clock()
         first_ns = start_ns if received_ns is None else received_ns

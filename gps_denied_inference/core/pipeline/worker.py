@@ -17,6 +17,7 @@ from gps_denied_inference.core.errors import (
 )
 from gps_denied_inference.core.pipeline.accounting import FrameLedger
 from gps_denied_inference.core.pipeline.pipeline import PipelineResult
+from gps_denied_inference.core.pipeline.rate_limit import RateLimit
 
 __all__ = ["FrameProcessor", "FrameWorker"]
 
@@ -65,6 +66,7 @@ class FrameWorker:
         self._clock = clock
         self._condition = threading.Condition()
         self._slot: tuple[Frame, int] | None = None
+        self._rate_limit: RateLimit | None = None
         self._is_running = False
         self._is_busy = False
         self._swaps_waiting = 0
@@ -73,6 +75,14 @@ class FrameWorker:
     @property
     def is_running(self) -> bool:
         return self._is_running
+
+    def limit_rate(self, max_rate_hz: float | None) -> None:
+        """Work on this many frames a second at most; those between are counted as rate-limited. None: on all."""
+        with self._condition:
+            if max_rate_hz is None:
+                self._rate_limit = None
+            elif self._rate_limit is None or self._rate_limit.max_rate_hz != max_rate_hz:
+                self._rate_limit = RateLimit(max_rate_hz)
 
     def start(self) -> None:
         """Begin to work. Frames submitted before are counted as inactive.
@@ -149,6 +159,9 @@ class FrameWorker:
             self._ledger.receive()
             if not self._is_running:
                 self._ledger.drop(DropReason.INACTIVE)
+                return
+            if self._rate_limit is not None and not self._rate_limit.admits(stamp):
+                self._ledger.drop(DropReason.RATE_LIMITED)
                 return
             self._empty_slot(DropReason.OVERWRITTEN)
             self._slot = (frame, stamp)

@@ -357,3 +357,21 @@ def test_books_balance_when_processors_are_swapped_under_a_flood(harness: Harnes
     assert counts.received == counts.published + counts.dropped_total
     assert counts.dropped_total == counts.dropped[DropReason.OVERWRITTEN] + counts.dropped[DropReason.INACTIVE]
     assert counts.published == len(harness.published)
+
+
+def test_frames_beyond_the_rate_limit_are_counted_as_such_until_it_is_lifted(harness: Harness) -> None:
+    harness.worker.limit_rate(5.0)
+    harness.worker.start()
+    for index in range(6):
+        harness.worker.submit(_frame(index), index * 100_000_000)
+        if index % 2 == 0:
+            harness.now_ns = index * 100_000_000
+            harness.processor.gate.release()
+            harness.wait_until(lambda counts, done=index // 2 + 1: counts.published == done)  # type: ignore[misc]
+    harness.worker.limit_rate(None)
+    harness.worker.submit(_frame(6), 600_000_001)
+    harness.processor.gate.release()
+    counts = harness.wait_until(lambda counts: counts.published == 4)
+    assert harness.published == [0, 2, 4, 6]
+    assert counts.dropped[DropReason.RATE_LIMITED] == 3 == counts.dropped_total
+    harness.worker.stop(1.0)
