@@ -157,8 +157,8 @@ def missed_bounds(
     problems = accounting.violations()
     if not agreement.cosine_min >= plan.minimum_agreement:
         problems.append(
-            f"{agreement.flown} and {agreement.baseline} disagree: cosine {agreement.cosine_min:.6f} on one frame, below "
-            f"{plan.minimum_agreement:g}"
+            f"{agreement.flown} and {agreement.baseline} disagree: cosine {agreement.cosine_min:.6f} on one frame, "
+            f"below {plan.minimum_agreement:g}"
         )
     if live.interruption:
         problems.append(f"the replay was interrupted: {live.interruption}")

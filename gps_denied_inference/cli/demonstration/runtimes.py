@@ -36,17 +36,16 @@ def build_engines(folder: Path, model: str, show: Callable[[int], None]) -> None
         EngineBuildError: the weights or packages are absent, or the export failed.
     """
     registry, store = default_registry(), EngineStore(folder)
-    for number, runtime in enumerate((PRODUCTION, BASELINE)):
-        build_engine(
-            BuildRequest(model, runtime, PrecisionMode.FP32),
-            store,
-            registry=registry,
-            host=probe_host(),
-            on_progress=lambda stage, fraction, done=number * len(STAGES): show(
-                round(done + STAGES.index(stage) + fraction)
-            ),
-        )
-        show((number + 1) * len(STAGES))
+    finished = 0
+
+    def follow(stage: str, fraction: float) -> None:
+        show(finished + round(STAGES.index(stage) + fraction))
+
+    for runtime in (PRODUCTION, BASELINE):
+        request = BuildRequest(model, runtime, PrecisionMode.FP32)
+        build_engine(request, store, registry=registry, host=probe_host(), on_progress=follow)
+        finished += len(STAGES)
+        show(finished)
 
 
 def compare_runtimes(
