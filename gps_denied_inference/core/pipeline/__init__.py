@@ -1,6 +1,7 @@
 """From a received frame to its features, on a thread of its own, with nothing lost uncounted."""
 
 from gps_denied_inference.core.pipeline.accounting import FrameCounts, FrameLedger
+from gps_denied_inference.core.pipeline.hang_watchdog import HangState, HangWatchdog
 from gps_denied_inference.core.pipeline.identity import ModelIdentity, space_id
 from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWindow
 from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
@@ -12,6 +13,8 @@ __all__ = [
     "FrameLedger",
     "FrameProcessor",
     "FrameWorker",
+    "HangState",
+    "HangWatchdog",
     "LatencySummary",
     "LatencyWindow",
     "ModelIdentity",

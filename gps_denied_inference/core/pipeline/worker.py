@@ -45,6 +45,8 @@ class FrameWorker:
         max_frame_age_ms: milliseconds of the steady clock since reception.
         publish: called on the worker thread with each result; the frame counts as published when it returns.
         on_error: called on the worker thread when a frame is dropped because of an error.
+        on_late_return: called on the abandoned thread when a call that was given up returns after all, with the
+            processor that it was in: nobody uses that one any more.
         clock: steady clock, nanoseconds.
     """
 
@@ -56,25 +58,35 @@ class FrameWorker:
         max_frame_age_ms: float,
         publish: Callable[[PipelineResult], None],
         on_error: Callable[[DropReason, Exception], None],
+        on_late_return: Callable[[FrameProcessor], None] = lambda _processor: None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.max_frame_age_ms = max_frame_age_ms
-        self._pipeline = pipeline
+        self._pipeline: FrameProcessor | None = pipeline
         self._ledger = ledger
         self._publish = publish
         self._on_error = on_error
+        self._on_late_return = on_late_return
         self._clock = clock
         self._condition = threading.Condition()
         self._slot: tuple[Frame, int] | None = None
         self._rate_limit: RateLimit | None = None
         self._is_running = False
         self._is_busy = False
+        self._busy_since_ns = 0
+        self._has_frame_in_work = False
         self._swaps_waiting = 0
         self._thread: threading.Thread | None = None
 
     @property
     def is_running(self) -> bool:
         return self._is_running
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the present call has been inside the network, or in publishing; 0 between two calls."""
+        with self._condition:
+            return (self._clock() - self._busy_since_ns) / 1e9 if self._is_busy else 0.0
 
     def limit_rate(self, max_rate_hz: float | None) -> None:
         """Work on this many frames a second at most; those between are counted as rate-limited. None: on all."""
@@ -88,18 +100,23 @@ class FrameWorker:
         """Begin to work. Frames submitted before are counted as inactive.
 
         Raises:
-            InferenceError: an earlier call to the network has still not returned.
+            InferenceError: an earlier call to the network has still not returned, or was abandoned.
         """
         with self._condition:
             if self._is_running:
                 return
+            if self._pipeline is None:
+                raise InferenceError("the network hung and was abandoned; wait until its engine is loaded again")
             if self._thread is not None and self._thread.is_alive():
                 raise InferenceError(
                     "the worker of the last activation is still inside the network; restart the process"
                 )
             self._is_running = True
-            self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
-            self._thread.start()
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
         """Stop working and wait for the frame in work; waiting and unfinished frames are counted as inactive.
@@ -118,17 +135,36 @@ class FrameWorker:
                 raise InferenceError(f"the network did not return within {timeout_s:g} s; its frame stays pending")
             self._thread = None
 
-    def swap(self, processor: FrameProcessor, timeout_s: float) -> FrameProcessor:
+    def abandon(self) -> bool:
+        """Give up the call that is in work: its frame counts as failed, its thread ends when it returns, if ever.
+
+        Until `swap` brings another processor nothing is worked on; the newest frame waits for it.
+
+        Returns:
+            False when nothing was in work.
+        """
+        with self._condition:
+            if not self._is_busy:
+                return False
+            if self._has_frame_in_work:
+                self._ledger.drop(DropReason.FAILED)
+            self._has_frame_in_work = self._is_busy = False
+            self._thread = None
+            self._pipeline = None
+            self._condition.notify_all()
+            return True
+
+    def swap(self, processor: FrameProcessor, timeout_s: float) -> FrameProcessor | None:
         """Replace the processor between two frames; a waiting frame stays and goes to the new one.
 
-        Works while the worker is stopped, too. Call from any thread but the worker's own.
+        Works while the worker is stopped, too, and after `abandon`. Call from any thread but the worker's own.
 
         Args:
             processor: warmed on the worker's thread before its first frame.
             timeout_s: seconds to wait for the frame in work.
 
         Returns:
-            The old processor, out of use from now on: the caller closes it.
+            The old processor, out of use from now on: the caller closes it. None when it was abandoned.
 
         Raises:
             InferenceError: the frame in work did not end within `timeout_s` seconds; nothing has changed.
@@ -142,6 +178,8 @@ class FrameWorker:
                         f"the network did not return within {timeout_s:g} s; the present one stays, try again later"
                     )
                 old, self._pipeline = self._pipeline, processor
+                if self._is_running and self._thread is None:
+                    self._start_thread()
             finally:
                 self._swaps_waiting -= 1
                 self._condition.notify_all()
@@ -174,38 +212,62 @@ class FrameWorker:
 
     def _work(self) -> None:
         warmed: FrameProcessor | None = None
+        processor: FrameProcessor | None = None
         while True:
             with self._condition:
+                if self._is_abandoned():
+                    break
                 self._is_busy = False
                 self._condition.notify_all()
                 while self._is_running and (self._swaps_waiting or (self._slot is None and self._pipeline is warmed)):
                     self._condition.wait()
                 if not self._is_running:
                     return
-                self._is_busy = True
                 processor = self._pipeline
+                assert processor is not None  # there is none only while there is no thread either
+                self._is_busy = True
+                self._busy_since_ns = self._clock()
                 taken = None
                 if processor is warmed:
                     taken, self._slot = self._slot, None
+                self._has_frame_in_work = taken is not None
             if taken is None:
                 _warm_up(processor)
                 warmed = processor
             else:
                 self._work_on(processor, *taken)
+        if processor is not None:
+            self._on_late_return(processor)
+
+    def _is_abandoned(self) -> bool:
+        """Whether the calling thread is one whose call was given up."""
+        return self._thread is not threading.current_thread()
+
+    def _settle(self, count: Callable[[], None]) -> bool:
+        """Count the frame in work, unless it was given up and counted already. Tells whether it was counted here."""
+        with self._condition:
+            if self._is_abandoned():
+                return False
+            self._has_frame_in_work = False
+            count()
+            return True
 
     def _work_on(self, processor: FrameProcessor, frame: Frame, received_ns: int) -> None:
         if (self._clock() - received_ns) / 1e6 > self.max_frame_age_ms:
-            self._ledger.drop(DropReason.STALE)
+            self._settle(lambda: self._ledger.drop(DropReason.STALE))
             return
         try:
             result = processor.process(frame, received_ns)
+            if self._is_abandoned():
+                return
             if not self._is_running:
-                self._ledger.drop(DropReason.INACTIVE)
+                self._settle(lambda: self._ledger.drop(DropReason.INACTIVE))
                 return
             self._publish(result)
         except Exception as error:
             reason = _reason_of(error)
-            self._ledger.drop(reason)
+            if not self._settle(lambda: self._ledger.drop(reason)):
+                return
             if not isinstance(error, GpsDeniedInferenceError):
                 _LOGGER.exception("a frame failed with an error outside the error family")
             try:
@@ -214,7 +276,7 @@ class FrameWorker:
                 # This thread must outlive whatever listens: without it each later frame would be overwritten.
                 _LOGGER.exception("the listener of dropped frames failed")
             return
-        self._ledger.publish()
+        self._settle(self._ledger.publish)
 
 
 def _warm_up(processor: FrameProcessor) -> None:

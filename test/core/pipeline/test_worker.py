@@ -52,12 +52,14 @@ class Harness:
         self.errors: list[tuple[DropReason, Exception]] = []
         self.settled = threading.Semaphore(0)
         self.publish_error: Exception | None = None
+        self.late: list[object] = []
         self.worker = FrameWorker(
             self.processor,
             self.ledger,
             max_frame_age_ms=100.0,
             publish=self._publish,
             on_error=self._on_error,
+            on_late_return=self._on_late_return,
             clock=lambda: self.now_ns,
         )
 
@@ -69,6 +71,10 @@ class Harness:
 
     def _on_error(self, reason: DropReason, error: Exception) -> None:
         self.errors.append((reason, error))
+        self.settled.release()
+
+    def _on_late_return(self, processor: object) -> None:
+        self.late.append(processor)
         self.settled.release()
 
     def wait_until(self, condition: Callable[[FrameCounts], bool]) -> FrameCounts:
@@ -375,3 +381,71 @@ def test_frames_beyond_the_rate_limit_are_counted_as_such_until_it_is_lifted(har
     assert harness.published == [0, 2, 4, 6]
     assert counts.dropped[DropReason.RATE_LIMITED] == 3 == counts.dropped_total
     harness.worker.stop(1.0)
+
+
+def test_abandoned_call_counts_as_failed_and_its_late_result_is_thrown_away(harness: Harness) -> None:
+    worker, hung = harness.worker, harness.processor
+    worker.start()
+    worker.submit(_frame(1))
+    assert hung.entered.acquire(timeout=_TIMEOUT_S)
+    harness.now_ns = int(3e9)
+    assert worker.busy_s == 3.0
+    assert worker.abandon()
+    assert worker.busy_s == 0.0
+    counts = harness.ledger.counts()
+    assert (counts.dropped[DropReason.FAILED], counts.pending) == (1, 0)
+    hung.gate.release()
+    assert harness.settled.acquire(timeout=_TIMEOUT_S)
+    assert harness.late == [hung] and not harness.published and not harness.errors
+    assert harness.ledger.counts() == counts
+    worker.stop(_TIMEOUT_S)
+
+
+def test_after_an_abandoned_call_the_newest_frame_waits_for_the_next_processor(harness: Harness) -> None:
+    worker = harness.worker
+    worker.start()
+    worker.submit(_frame(1), received_ns=0)
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    worker.submit(_frame(2), received_ns=0)
+    assert worker.abandon()
+    worker.submit(_frame(3), received_ns=0)
+    fresh = GatedProcessor()
+    fresh.gate.release()
+    assert worker.swap(fresh, _TIMEOUT_S) is None
+    counts = harness.wait_until(lambda counts: counts.published == 1)
+    assert harness.published == [3]
+    assert (counts.received, counts.pending) == (3, 0)
+    assert counts.dropped[DropReason.FAILED] == counts.dropped[DropReason.OVERWRITTEN] == 1
+    # The hung one ends late, beside the new one, and changes nothing.
+    harness.processor.error = InferenceError("too late")
+    harness.processor.gate.release()
+    harness.wait_until(lambda _: bool(harness.late))
+    assert harness.ledger.counts() == counts and not harness.errors
+    worker.stop(_TIMEOUT_S)
+
+
+def test_nothing_in_work_is_nothing_to_abandon(harness: Harness) -> None:
+    assert not harness.worker.abandon()
+    harness.worker.start()
+    harness.worker.stop(_TIMEOUT_S)
+    assert not harness.worker.abandon()
+
+
+def test_abandoned_worker_stops_at_once_and_starts_only_with_another_processor(harness: Harness) -> None:
+    worker = harness.worker
+    worker.start()
+    worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    assert worker.abandon()
+    worker.stop(0.0)
+    with pytest.raises(InferenceError, match="loaded again"):
+        worker.start()
+    fresh = GatedProcessor()
+    worker.swap(fresh, _TIMEOUT_S)
+    worker.start()
+    worker.submit(_frame(2), received_ns=0)
+    assert fresh.entered.acquire(timeout=_TIMEOUT_S)
+    fresh.gate.release()
+    harness.processor.gate.release()
+    harness.wait_until(lambda counts: counts.published == 1)
+    worker.stop(_TIMEOUT_S)
