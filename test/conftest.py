@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gps_denied_inference.cli.main import main
-
 
 @pytest.fixture(scope="session")
 def built_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from gps_denied_inference.cli.main import main
+
     store = tmp_path_factory.mktemp("built") / "store"
     build = ["engine", "build", "efficientnet_lite0_grid", "--store", str(store), "--precision", "fp32"]
     assert main([*build, "--runtime", "onnx_trt_ep"]) == 0
