@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gps_denied_inference.core.architectures.entries.preprocessing import imagenet_normalized
 from gps_denied_inference.core.architectures.registry import ArchitectureRegistry
 from gps_denied_inference.core.contracts import (
     ArchitectureSpec,
@@ -15,6 +16,10 @@ from gps_denied_inference.core.contracts import (
 __all__ = ["EFFICIENTNET_LITE0_GRID", "register"]
 
 _NETWORKS = "gps_denied_inference.core.architectures.networks"
+
+_OWN_TRAINING = "a checkpoint trained with the code there"
+_UNSTATED = "LicenseRef-unstated"
+_UNSTATED_RESTRICTION = "the authors' repository states no licence for code or weights; ask them"
 
 EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
     inputs=(TensorSpec("image", (1, 3, 224, 224)),),
@@ -40,6 +45,132 @@ EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
 )
 
 
+def _from_url(
+    dimension: int,
+    size: tuple[int, int],
+    *,
+    url: str,
+    install: str,
+    license_name: str,
+    paper: str,
+    license_restriction: str = "",
+) -> ArchitectureSpec:
+    """Describe a network whose weights its authors publish on a page."""
+    height, width = size
+    return ArchitectureSpec(
+        inputs=(TensorSpec("image", (1, 3, height, width)),),
+        preprocess=imagenet_normalized(height, width),
+        output_kind=OutputKind.GLOBAL_DESCRIPTOR,
+        output_names=("descriptor",),
+        descriptor_dimension=dimension,
+        is_l2_normalized=True,
+        max_keypoints=0,
+        weights=WeightsOrigin(
+            distribution="", module="", relative_path="", sha256="", url=url, install=f"put {install}"
+        ),
+        license=license_name,
+        paper=paper,
+        license_restriction=license_restriction,
+        is_verified_by_layout_only=True,
+    )
+
+
+def _register_transformers(registry: ArchitectureRegistry) -> None:
+    module = f"{_NETWORKS}.dinov2_descriptors"
+    paper = "Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, TMLR 2024"
+    salad_paper = "Izquierdo and Civera, Optimal Transport Aggregation for Visual Place Recognition, CVPR 2024"
+    boq_paper = "Ali-bey et al., BoQ: A Place is Worth a Bag of Learnable Queries, CVPR 2024"
+    size = (322, 322)
+    for name, width in (("dinov2_vits14", 384), ("dinov2_vitb14", 768)):
+        gem = _from_url(
+            width,
+            size,
+            url="https://github.com/facebookresearch/dinov2",
+            install=f"{name}_pretrain.pth into weights_dir as {name}.pth",
+            license_name="Apache-2.0",
+            paper=f"{paper}, pooled with GeM",
+        )
+        registry.register(name, f"{module}:{name}", spec=gem, converter=f"{module}:rename_gem")
+        is_published = name == "dinov2_vitb14"
+        salad = _from_url(
+            8448,
+            size,
+            url="https://github.com/serizba/salad",
+            install=f"{'dino_salad.ckpt' if is_published else _OWN_TRAINING} into weights_dir as {name}_salad.ckpt",
+            license_name=_UNSTATED,
+            license_restriction=_UNSTATED_RESTRICTION,
+            paper=salad_paper,
+        )
+        registry.register(f"{name}_salad", f"{module}:{name}_salad", spec=salad, converter=f"{module}:rename_salad")
+        boq = _from_url(
+            12288,
+            size,
+            url="https://github.com/amaralibey/Bag-of-Queries",
+            install=f"{'dinov2_12288.pth' if is_published else _OWN_TRAINING} into weights_dir as {name}_boq.pth",
+            license_name="MIT",
+            paper=boq_paper,
+        )
+        registry.register(f"{name}_boq", f"{module}:{name}_boq", spec=boq, converter=f"{module}:rename_boq")
+    dinov3 = _from_url(
+        384,
+        (320, 320),
+        url="https://github.com/facebookresearch/dinov3",
+        install="dinov3_vits16_pretrain_lvd1689m-08c60483.pth into weights_dir as dinov3_vits16.pth",
+        license_name="LicenseRef-DINOv3",
+        license_restriction="Meta's own terms, which rule out military and other uses; to be agreed to beforehand",
+        paper="Siméoni et al., DINOv3, arXiv 2508.10104, 2025, pooled with GeM",
+    )
+    registry.register(
+        "dinov3_vits16",
+        f"{_NETWORKS}.dinov3:dinov3_vits16",
+        spec=dinov3,
+        converter=f"{_NETWORKS}.dinov3:rename_layers",
+    )
+
+
+def _register_convolutional(registry: ArchitectureRegistry) -> None:
+    mixvpr = _from_url(
+        4096,
+        (320, 320),
+        url="https://github.com/amaralibey/MixVPR",
+        install="resnet50_MixVPR_4096_channels(1024)_rows(4).ckpt into weights_dir as mixvpr_resnet50.ckpt",
+        license_name=_UNSTATED,
+        license_restriction=_UNSTATED_RESTRICTION,
+        paper="Ali-bey et al., MixVPR: Feature Mixing for Visual Place Recognition, WACV 2023",
+    )
+    registry.register(
+        "mixvpr_resnet50", f"{_NETWORKS}.mixvpr:MixVpr", spec=mixvpr, converter=f"{_NETWORKS}.mixvpr:rename_layers"
+    )
+    for depth, dimension in ((18, 512), (50, 2048)):
+        name = f"eigenplaces_resnet{depth}"
+        spec = _from_url(
+            dimension,
+            (512, 512),
+            url="https://github.com/gmberton/EigenPlaces",
+            install=f"ResNet{depth}_{dimension}_eigenplaces.pth into weights_dir as {name}.pth",
+            license_name="MIT",
+            paper="Berton et al., EigenPlaces: Training Viewpoint Robust Models for Visual Place Recognition, "
+            "ICCV 2023",
+        )
+        module = f"{_NETWORKS}.eigenplaces"
+        registry.register(name, f"{module}:{name}", spec=spec, converter=f"{module}:rename_layers")
+    netvlad = _from_url(
+        32768,
+        (480, 640),
+        url="https://github.com/Nanne/pytorch-NetVlad",
+        install="checkpoint.pth.tar into weights_dir as netvlad_vgg16.pth",
+        license_name=_UNSTATED,
+        license_restriction=_UNSTATED_RESTRICTION,
+        paper="Arandjelović et al., NetVLAD: CNN architecture for weakly supervised place recognition, CVPR 2016",
+    )
+    registry.register(
+        "netvlad_vgg16",
+        f"{_NETWORKS}.netvlad:NetVladVgg16",
+        spec=netvlad,
+        converter=f"{_NETWORKS}.netvlad:rename_layers",
+    )
+
+
 def register(registry: ArchitectureRegistry) -> None:
     """Add these networks."""
     registry.register(
@@ -48,3 +179,5 @@ def register(registry: ArchitectureRegistry) -> None:
         spec=EFFICIENTNET_LITE0_GRID,
         converter=f"{_NETWORKS}.efficientnet_lite0_grid:keep_backbone",
     )
+    _register_transformers(registry)
+    _register_convolutional(registry)

@@ -12,7 +12,14 @@ from gps_denied_inference.core.contracts import (
     WeightsOrigin,
 )
 
-__all__ = ["LIGHTERGLUE_XFEAT", "LIGHTGLUE_ALIKED", "LIGHTGLUE_DISK", "LIGHTGLUE_SUPERPOINT", "register"]
+__all__ = [
+    "EFFICIENT_LOFTR",
+    "LIGHTERGLUE_XFEAT",
+    "LIGHTGLUE_ALIKED",
+    "LIGHTGLUE_DISK",
+    "LIGHTGLUE_SUPERPOINT",
+    "register",
+]
 
 _NETWORKS = "gps_denied_inference.core.architectures.networks"
 _HEIGHT, _WIDTH = 480, 640
@@ -107,6 +114,28 @@ LIGHTERGLUE_XFEAT = _feature_matcher(
 )
 
 
+EFFICIENT_LOFTR = ArchitectureSpec(
+    inputs=tuple(TensorSpec(f"image{side}", (1, 1, _HEIGHT, _WIDTH)) for side in (0, 1)),
+    preprocess=gray_unit_range(_HEIGHT, _WIDTH),
+    output_kind=OutputKind.CORRESPONDENCES,
+    output_names=("points0", "points1", "scores"),
+    descriptor_dimension=0,
+    is_l2_normalized=False,
+    max_keypoints=_MAX_KEYPOINTS,
+    weights=WeightsOrigin(
+        distribution="",
+        module="",
+        relative_path="",
+        sha256="",
+        url="https://github.com/zju3dv/EfficientLoFTR",
+        install="put eloftr_outdoor.ckpt into weights_dir as efficient_loftr.ckpt",
+    ),
+    license="Apache-2.0",
+    paper="Wang et al., Efficient LoFTR: Semi-Dense Local Feature Matching with Sparse-Like Speed, CVPR 2024",
+    is_verified_by_layout_only=True,
+)
+
+
 def register(registry: ArchitectureRegistry) -> None:
     """Add these networks."""
     rename = f"{_NETWORKS}.lightglue:rename_layers"
@@ -117,3 +146,9 @@ def register(registry: ArchitectureRegistry) -> None:
         ("lighterglue_xfeat", "lighterglue", LIGHTERGLUE_XFEAT, f"{_NETWORKS}.lightglue:take_matcher"),
     ):
         registry.register(name, f"{_NETWORKS}.lightglue:{factory}", spec=spec, converter=converter)
+    registry.register(
+        "efficient_loftr",
+        f"{_NETWORKS}.efficient_loftr:EfficientLoftr",
+        spec=EFFICIENT_LOFTR,
+        converter=f"{_NETWORKS}.efficient_loftr:rename_layers",
+    )
