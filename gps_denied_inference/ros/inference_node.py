@@ -11,11 +11,20 @@ from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import DropReason, OutputKind, ThermalState
 from gps_denied_inference.core.engines import MemoryBudget
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, SettingsError
+from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import ThermalReading, fidelity_summary
 from gps_denied_inference.core.interface import features_message
-from gps_denied_inference.core.pipeline import FrameLedger, FrameWorker, LatencyWindow, Pipeline, PipelineResult
+from gps_denied_inference.core.pipeline import (
+    FrameLedger,
+    FrameWorker,
+    LatencyWindow,
+    ModelIdentity,
+    Pipeline,
+    PipelineResult,
+)
 from gps_denied_inference.core.settings import Settings
 from gps_denied_inference.core.thermal import ThermalStatePublisher, create_source
+from gps_denied_inference.ros.degradation import Degradation, load_ladder
 from gps_denied_inference.ros.engine_replacement import EngineReplacement
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.image_reception import ImageReception
@@ -53,6 +62,7 @@ class InferenceNode(GuardedLifecycleNode):
         self._engine_lock = threading.Lock()
         self._pipeline: Pipeline | None = None
         self._worker: FrameWorker | None = None
+        self._degradation: Degradation | None = None
         self._reception: ImageReception | None = None
         self._thermal: ThermalStatePublisher | None = None
         self._features_publisher: Any = None
@@ -106,10 +116,15 @@ class InferenceNode(GuardedLifecycleNode):
     def activate(self) -> None:
         assert self._worker is not None
         self._worker.start()
+        if self._degradation is not None:
+            self._degradation.start()
 
     def deactivate(self) -> None:
+        timeout_s = self._node_parameters.number("deactivate_timeout_s")
+        if self._degradation is not None:
+            self._degradation.stop(timeout_s)
         if self._worker is not None:
-            self._worker.stop(self._node_parameters.number("deactivate_timeout_s"))
+            self._worker.stop(timeout_s)
 
     def release(self) -> None:
         self._node_parameters.is_configured = False
@@ -119,6 +134,9 @@ class InferenceNode(GuardedLifecycleNode):
         with self._engine_lock:
             self._worker = None
             self._settings = None
+            if self._degradation is not None:
+                self._degradation.close()
+                self._degradation = None
             if self._pipeline is not None:
                 self._pipeline.close()
                 self._pipeline = None
@@ -165,6 +183,20 @@ class InferenceNode(GuardedLifecycleNode):
             publish=self._publish,
             on_error=self._on_frame_error,
         )
+        ladder = load_ladder(parameters, settings, self._pipeline, self._load)
+        if ladder is not None:
+            self._degradation = Degradation(
+                ladder,
+                self._worker,
+                parameters,
+                exchange=self._engine_lock,
+                thermal=self._thermal_state,
+                counts=self._ledger.counts,
+                on_model=self._reports.publish_model_info,
+                logger=self.get_logger(),
+            )
+            rungs = ", ".join(f"'{rung.name}'" for rung in ladder.ladder.rungs)
+            self.get_logger().info(f"degradation ladder: {rungs}, with {len(ladder.engines)} engines")
         self._create_features_publisher()
         self._reports.begin(self._pipeline.model, settings.thermal_poll_hz)
         self._reception = ImageReception(
@@ -182,14 +214,25 @@ class InferenceNode(GuardedLifecycleNode):
         with self._engine_lock:
             if self._worker is None or self._pipeline is None:
                 raise InferenceError("the node was cleaned up while the new engine was loading; configure it again")
-            self._worker.swap(pipeline, self._node_parameters.number("deactivate_timeout_s"))
+            if self._degradation is not None:
+                self._degradation.replace_top(pipeline)
+            else:
+                self._worker.swap(pipeline, self._node_parameters.number("deactivate_timeout_s"))
             old, self._pipeline = self._pipeline, pipeline
         old.close()
 
     def _on_installed(self, settings: Settings) -> None:
         self._settings = settings
-        if self._pipeline is not None:
-            self._reports.publish_model_info(self._pipeline.model)
+        model = self._model_in_work()
+        if model is not None:
+            self._reports.publish_model_info(model)
+
+    def _model_in_work(self) -> ModelIdentity | None:
+        """Of the rung in work; the normal one without a ladder; None while nothing is loaded."""
+        degradation = self._degradation
+        if degradation is not None:
+            return degradation.model
+        return None if self._pipeline is None else self._pipeline.model
 
     def _create_features_publisher(self) -> None:
         assert self._pipeline is not None
@@ -219,6 +262,8 @@ class InferenceNode(GuardedLifecycleNode):
             self._ledger.return_dropped(dropped)
             raise
         self._latency.add(result.timings.total_ms)
+        if self._degradation is not None:
+            self._degradation.published(result.timings.total_ms)
 
     def _on_frame_error(self, reason: DropReason, error: Exception) -> None:
         self._last_error = str(error)
@@ -228,7 +273,7 @@ class InferenceNode(GuardedLifecycleNode):
 
     def _read(self) -> NodeReading:
         return NodeReading(
-            model=None if self._pipeline is None else self._pipeline.model,
+            model=self._model_in_work(),
             configure_error=self._configure_error,
             engine_changes=self._replacement.history,
             is_working=self._worker is not None and self._worker.is_running,
@@ -236,6 +281,7 @@ class InferenceNode(GuardedLifecycleNode):
             counts=self._ledger.counts(),
             latency=self._latency.summary(),
             last_error=self._last_error,
+            ladder=LadderState() if self._degradation is None else self._degradation.state(),
         )
 
     def _apply_dynamic_parameters(self) -> None:

@@ -10,11 +10,13 @@ from rclpy.clock import Clock, ClockType
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.contracts import DropReason, ThermalState
+from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
     InputReading,
     Level,
     TaskStatus,
     ThermalReading,
+    degradation_status,
     engine_status,
     inference_status,
     input_status,
@@ -37,7 +39,7 @@ from gps_denied_inference.ros.thresholds import thermal_limits
 
 __all__ = ["NodeReading", "NodeReports"]
 
-_TASKS = ("engine", "inference", "input", "thermal")
+_TASKS = ("engine", "inference", "input", "thermal", "degradation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class NodeReading:
         counts: of the frames since configure.
         latency: of the published frames in the window.
         last_error: last error met by the worker.
+        ladder: where the node stands on its degradation ladder.
     """
 
     model: ModelIdentity | None
@@ -63,6 +66,7 @@ class NodeReading:
     counts: FrameCounts
     latency: LatencySummary
     last_error: str
+    ladder: LadderState
 
 
 class NodeReports:
@@ -161,6 +165,7 @@ class NodeReports:
             counts=reading.counts,
             latency=reading.latency,
             last_error=reading.last_error,
+            ladder=reading.ladder,
         )
         self._health_publisher.publish(
             engine_health_message(self._factory, report, reading.model, stamp_ns=self._now_ns())
@@ -183,6 +188,7 @@ class NodeReports:
         else:
             statuses.append(TaskStatus("input", Level.OK, "not subscribed; configure the node"))
         statuses.append(thermal_status(self._thermal(), thermal_limits(self._parameters)))
+        statuses.append(degradation_status(reading.ladder))
         return statuses
 
     def _now_ns(self) -> int:

@@ -81,6 +81,59 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         is_dynamic=True,
     ),
     SettingField(
+        "degradation_ladder",
+        "",
+        "Path of the YAML file with the degradation ladder (config/degradation_ladder_example.yaml); empty: none, the "
+        "node never degrades.",
+    ),
+    SettingField(
+        "degradation_allow_other_space",
+        False,
+        "Take rungs whose descriptors live in another space: whoever compares them must follow space_id.",
+    ),
+    SettingField(
+        "degradation_dwell_s",
+        5.0,
+        "Shortest time between two steps on the degradation ladder, s.",
+        minimum=0.5,
+        maximum=600.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "degradation_stable_s",
+        30.0,
+        "Conditions must be good for this long before a step up, s; longer after a step up that failed.",
+        minimum=0.5,
+        maximum=3600.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "degradation_miss_ratio",
+        0.2,
+        "More than this share of the frames of 2 s missing the deadline asks for a step down; at most half of it "
+        "allows one up.",
+        minimum=0.01,
+        maximum=1.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "degradation_memory_share",
+        0.95,
+        "More than this share of the computer's memory in use asks for a step down; 0.02 less allows one up.",
+        minimum=0.01,
+        maximum=1.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "deadline_ms",
+        400.0,
+        "A frame whose features are ready later than this after its reception has missed its deadline, as one that was "
+        "overwritten or went stale; ms. For the degradation ladder.",
+        minimum=1.0,
+        maximum=60000.0,
+        is_dynamic=True,
+    ),
+    SettingField(
         "deactivate_timeout_s",
         5.0,
         "How long deactivate waits for the frame in work before it fails, s.",
@@ -138,6 +191,9 @@ class NodeParameters:
 
     def number(self, name: str) -> float:
         return float(self._value(name))
+
+    def flag(self, name: str) -> bool:
+        return bool(self._value(name))
 
     def count(self, name: str) -> int:
         return int(self._value(name))

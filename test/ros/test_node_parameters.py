@@ -381,6 +381,91 @@ def check_thermal_stuck_after_s(bench: Bench) -> None:
     wait_for(lambda: health and "may be stuck" in health[-1].message, "a sensor that stands still")
 
 
+def _start_with_ladder(bench: Bench, *parameters: str, script: str = "latency_ms: 5.0") -> list[Any]:
+    """Bring up a node with two rungs below the normal one; returns its health reports."""
+    path = bench.folder / "ladder.yaml"
+    path.write_text("rungs: [{name: a}, {name: b, max_rate_hz: 900}, {name: c, max_rate_hz: 800}]\n")
+    calm = ("degradation_dwell_s:=0.5", "degradation_memory_share:=1.0", "diagnostics_rate_hz:=10.0")
+    given = {parameter.partition(":=")[0]: parameter for parameter in (*calm, *parameters)}
+    bench.start(f"degradation_ladder:={path}", *given.values(), script=script)
+    health = bench.client.health()
+    bench.client.bring_up()
+    wait_for(lambda: health and health[-1].rung_count == 3, "the ladder")
+    return health
+
+
+def _is_at(bench: Bench, health: list[Any], rung: int) -> None:
+    """Wait for a rung while frames come in."""
+    publisher = bench.client.image_publisher()
+
+    def send_and_look() -> bool:
+        publisher.publish(image_message(_PIXELS, "rgb8", 1))
+        time.sleep(0.03)
+        return bool(health[-1].rung == rung)
+
+    wait_for(send_and_look, f"rung {rung}")
+
+
+def check_degradation_ladder(bench: Bench) -> None:
+    health = _start_with_ladder(bench)
+    assert (health[-1].rung, health[-1].rung_name) == (0, "a")
+
+
+def check_degradation_allow_other_space(bench: Bench) -> None:
+    (bench.folder / "light.yaml").write_text("latency_ms: 2.0\n")
+    path = bench.folder / "ladder.yaml"
+    path.write_text(f"rungs: [{{name: a}}, {{name: b, checkpoint: {bench.folder / 'light.yaml'}}}]\n")
+    bench.start(f"degradation_ladder:={path}", "degradation_allow_other_space:=true")
+    bench.client.bring_up()
+
+
+def check_degradation_dwell_s(bench: Bench) -> None:
+    health = _start_with_ladder(bench, "degradation_memory_share:=0.01", "degradation_dwell_s:=600.0")
+    wait_for(lambda: health[-1].rung == 1, "the first step")
+    time.sleep(1.0)
+    assert health[-1].rung == 1
+    assert bench.client.set_parameter("degradation_dwell_s", 0.5) == (True, "")
+    wait_for(lambda: health[-1].rung == 2, "the second step")
+
+
+def check_degradation_stable_s(bench: Bench) -> None:
+    health = _start_with_ladder(bench, "degradation_memory_share:=0.01", "degradation_stable_s:=3600.0")
+    wait_for(lambda: health[-1].rung == 2, "the last rung")
+    assert bench.client.set_parameter("degradation_memory_share", 1.0) == (True, "")
+    time.sleep(1.0)
+    assert health[-1].rung == 2
+    assert bench.client.set_parameter("degradation_stable_s", 0.5) == (True, "")
+    wait_for(lambda: health[-1].rung == 0, "the normal rung")
+
+
+def check_degradation_memory_share(bench: Bench) -> None:
+    health = _start_with_ladder(bench)
+    assert bench.client.set_parameter("degradation_memory_share", 0.01) == (True, "")
+    wait_for(lambda: health[-1].rung == 2 and "memory" in health[-1].rung_reason, "the last rung")
+
+
+def check_degradation_miss_ratio(bench: Bench) -> None:
+    health = _start_with_ladder(bench, "deadline_ms:=1.0", "degradation_miss_ratio:=1.0")
+    received = bench.client.features()
+    publisher = bench.client.image_publisher()
+    for stamp in range(8):  # each of them late, which is no more than all
+        bench.answer(publisher, received, stamp)
+    assert health[-1].rung == 0
+    assert bench.client.set_parameter("degradation_miss_ratio", 0.5) == (True, "")
+    _is_at(bench, health, 1)
+
+
+def check_deadline_ms(bench: Bench) -> None:
+    health = _start_with_ladder(bench, "deadline_ms:=60000.0")
+    received = bench.client.features()
+    publisher = bench.client.image_publisher()
+    for stamp in range(8):
+        bench.answer(publisher, received, stamp)
+    assert health[-1].rung == 0
+    assert bench.client.set_parameter("deadline_ms", 1.0) == (True, "")
+    _is_at(bench, health, 1)
+
+
 def check_deactivate_timeout_s(bench: Bench) -> None:
     node = bench.start("deactivate_timeout_s:=0.2", script="latency_ms: 4000.0")
     health = bench.client.health()

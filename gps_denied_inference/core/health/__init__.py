@@ -1,6 +1,7 @@
 """Diagnostic tasks: pure functions from what is known to a status with a level, a sentence and values."""
 
 from gps_denied_inference.core.health.camera_input import InputReading, input_status
+from gps_denied_inference.core.health.degradation import degradation_status
 from gps_denied_inference.core.health.engine import engine_status, fidelity_summary
 from gps_denied_inference.core.health.inference import inference_status
 from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
@@ -12,6 +13,7 @@ __all__ = [
     "TaskStatus",
     "ThermalLimits",
     "ThermalReading",
+    "degradation_status",
     "engine_status",
     "fidelity_summary",
     "inference_status",

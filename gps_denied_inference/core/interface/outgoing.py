@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gps_denied_inference import __version__
 from gps_denied_inference.core.contracts import DropReason, GlobalDescriptor, LocalFeatures, StageTimings, ThermalState
+from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.interface.factory import MessageFactory
 from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary, ModelIdentity, PipelineResult
 
@@ -32,6 +33,7 @@ class EngineHealthReport:
         counts: of the frames since configure.
         latency: of the published frames in the window.
         last_error: last error met by the worker; empty when there was none.
+        ladder: where the node stands on its degradation ladder.
     """
 
     level: int
@@ -40,6 +42,7 @@ class EngineHealthReport:
     counts: FrameCounts
     latency: LatencySummary
     last_error: str
+    ladder: LadderState = field(default_factory=LadderState)
 
 
 def features_message(
@@ -159,6 +162,11 @@ def engine_health_message(
         latency_p50_ms=report.latency.p50_ms,
         latency_p95_ms=report.latency.p95_ms,
         latency_p99_ms=report.latency.p99_ms,
+        rung=report.ladder.rung,
+        rung_count=report.ladder.rung_count,
+        rung_name=report.ladder.name,
+        rung_reason=report.ladder.reason,
+        rung_steps=report.ladder.steps,
         last_error=report.last_error,
     )
 
