@@ -10,12 +10,14 @@ from gps_denied_inference.core.contracts import (
     RuntimeLabel,
     ThermalState,
 )
+from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
     InputReading,
     Level,
     TaskStatus,
     ThermalLimits,
     ThermalReading,
+    degradation_status,
     engine_status,
     inference_status,
     input_status,
@@ -133,3 +135,37 @@ def test_worst_status_leads_and_ok_ones_are_silent() -> None:
     ]
     assert worst_of(statuses) == (Level.ERROR, "c: broken; b: warm")
     assert worst_of(statuses[:1]) == (Level.OK, "")
+
+
+def test_node_without_a_ladder_and_on_the_normal_rung_is_ok() -> None:
+    assert degradation_status(LadderState()).level is Level.OK
+    status = degradation_status(LadderState(rung_count=3, name="full", top_name="full", steps=4))
+    assert status.level is Level.OK and "'full'" in status.message and status.values["steps"] == "4"
+
+
+def test_lower_rung_warns_with_the_reason_and_what_to_do() -> None:
+    state = LadderState(
+        rung=2,
+        rung_count=3,
+        name="half the rate",
+        summary="max_rate_hz 5",
+        top_name="full",
+        reason="throttling (gpu-throttle-alert)",
+        steps=2,
+        rung_s=12.0,
+        to_step_up_s=30.0,
+    )
+    status = degradation_status(state)
+    assert status.level is Level.WARN
+    for words in (
+        "rung 2 of 2",
+        "'half the rate'",
+        "max_rate_hz 5",
+        "gpu-throttle-alert",
+        "cool the computer",
+        "'full'",
+    ):
+        assert words in status.message
+    assert status.values["seconds_to_step_up"] == "30.0"
+    failed = degradation_status(replace(state, error="the network did not return within 5 s"))
+    assert failed.level is Level.WARN and "did not return" in failed.message
