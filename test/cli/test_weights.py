@@ -1,0 +1,121 @@
+"""`gdi weights` and `gdi models`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gps_denied_inference.cli.main import main
+from gps_denied_inference.core.architectures import default_registry, locate_weights
+from gps_denied_inference.core.errors import EngineBuildError
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+SMALL = "aliked_t16"
+
+
+def installed(name: str) -> Path:
+    pytest.importorskip("kornia", reason="kornia is not installed")
+    try:
+        return locate_weights(default_registry().lookup(name).spec, name, None)
+    except EngineBuildError as error:
+        pytest.skip(str(error))
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
+    assert main([*arguments, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def test_list_tells_origin_license_and_place_of_all(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "superpoint.pth").write_bytes(b"mine")
+    listed = {
+        item["model"]: item for item in answer(capsys, "weights", "list", "--weights-dir", str(tmp_path))["weights"]
+    }
+    assert list(listed) == list(default_registry())
+    assert listed["superpoint"]["path"] == str(tmp_path / "superpoint.pth")
+    assert "non-commercial" in listed["superpoint"]["license_restriction"]
+    assert listed["dinov2_vits14"]["path"] == "" and "dinov2_vits14.pth" in listed["dinov2_vits14"]["how_to_get"]
+    assert len(listed["disk"]["expected_sha256"]) == 64
+    assert main(["weights", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "refused until accepted" in text and "by layout only" in text
+
+
+def test_verify_accepts_the_published_file_and_fails_for_a_missing_one(capsys: pytest.CaptureFixture[str]) -> None:
+    installed(SMALL)
+    report = answer(capsys, "weights", "verify", SMALL)
+    assert report["passed"] and report["weights"][0]["verdict"] == "published weights"
+    report = answer(capsys, "weights", "verify", SMALL, "superpoint", status=1)
+    assert not report["passed"] and report["weights"][1]["verdict"] == "missing"
+
+
+def test_verify_tells_a_changed_file_and_one_that_does_not_fit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    state = torch.load(installed(SMALL), map_location="cpu", weights_only=True)
+    arguments = ("weights", "verify", SMALL, "--weights-dir", str(tmp_path))
+    torch.save({key: value * 1 for key, value in state.items()} | {"score_head.6.weight": torch.zeros(1, 4, 3, 3)},
+               tmp_path / f"{SMALL}.pth")  # fmt: skip
+    report = answer(capsys, *arguments, status=1)
+    assert "not the published file" in report["weights"][0]["verdict"]
+    state.pop("score_head.6.weight")
+    torch.save(state, tmp_path / f"{SMALL}.pth")
+    report = answer(capsys, *arguments, status=1)
+    assert report["weights"][0]["verdict"] == "refused" and "score_head.6.weight" in report["weights"][0]["reason"]
+
+
+def test_converted_weights_load_without_conversion(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source = tmp_path / "published.pt"
+    shutil.copy(installed("xfeat"), source)
+    destination = tmp_path / "weights" / "xfeat.safetensors"
+    report = answer(capsys, "weights", "convert", "xfeat", str(source), str(destination))
+    assert report["tensors"] > 50 and len(report["sha256"]) == 64
+    found = answer(capsys, "weights", "verify", "xfeat", "--weights-dir", str(destination.parent), status=1)
+    assert found["weights"][0]["sha256"] == report["sha256"]
+    assert found["weights"][0]["verdict"].startswith("fits the network")
+
+
+def test_conversion_refuses_restricted_weights_and_other_suffixes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["weights", "convert", "superpoint", str(tmp_path / "no.pth"), str(tmp_path / "out.safetensors")]
+    assert main(arguments) == 1
+    assert "LicenseRef-MagicLeap-SuperPoint" in capsys.readouterr().err
+    assert main([*arguments, "--accept-license", "LicenseRef-MagicLeap-SuperPoint"]) == 1
+    assert "no.pth" in capsys.readouterr().err
+    assert main(["weights", "convert", "disk", str(tmp_path / "no.pth"), str(tmp_path / "out.pth")]) == 1
+    assert ".safetensors" in capsys.readouterr().err
+
+
+def test_models_tell_what_they_take_and_give(capsys: pytest.CaptureFixture[str]) -> None:
+    models = {item["model"]: item for item in answer(capsys, "models")["models"]}
+    assert list(models) == list(default_registry())
+    assert models["lightglue_disk"]["output_names"] == ["matches", "scores"]
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "matches between at most 1024 features of 128-D each" in text and "layout only" in text
+
+
+def test_page_of_models_tells_every_one_with_its_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    content = {
+        "machine": "a machine",
+        "measured_at": "2026-11-24",
+        "precision": "FP32",
+        "models": {"disk": {"parameters": 1092369, "latency_ms": 12.34, "memory_mib": 56.7}},
+    }
+    figures.write_text(json.dumps(content))
+    assert main(["models", "--markdown", "--measurements", str(figures)]) == 0
+    page = capsys.readouterr().out
+    assert all(f"`{name}`" in page for name in default_registry())
+    row = next(line for line in page.splitlines() if line.startswith("| `disk`"))
+    assert "1.1 M" in row and row.endswith("| 12.3 | 57 |")
+    assert "**LicenseRef-MagicLeap-SuperPoint**" in page
+    figures.write_text("{}")
+    assert main(["models", "--markdown", "--measurements", str(figures)]) == 1
+    assert "measure_models.py" in capsys.readouterr().err
