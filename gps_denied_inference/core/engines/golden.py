@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureEntry
 from gps_denied_inference.core.contracts import ColorSpace, EffectiveConfiguration, PrecisionMode
+from gps_denied_inference.core.engines.activation_memory import ActivationMeter
 from gps_denied_inference.core.errors import EngineBuildError, EngineFidelityError, EngineHashMismatchError
 from gps_denied_inference.core.imaging import Preprocessor
 from gps_denied_inference.core.runtime.engine_file import read_source
@@ -54,6 +56,7 @@ def make_golden(
     checkpoint: Path,
     images_hwc: NDArray[np.uint8],
     on_progress: Callable[[float], None] = lambda _fraction: None,
+    meter: ActivationMeter | None = None,
 ) -> GoldenSet:
     """Run the reference: torch, FP32, on the CPU.
 
@@ -62,6 +65,7 @@ def make_golden(
         checkpoint: its weights, as published.
         images_hwc: uint8, RGB, shape (N, H, W, 3).
         on_progress: called with the fraction done after each image.
+        meter: watches the pass over the first image.
 
     Raises:
         EngineBuildError: the checkpoint is missing, malformed or another network's.
@@ -85,7 +89,8 @@ def make_golden(
             raise EngineBuildError(f"{checkpoint} cannot be used for '{architecture.name}': {error}") from error
         for index, image_hwc in enumerate(images_hwc):
             batch_nchw, _ = preprocessor.prepare(image_for(spec.preprocess.color, image_hwc))
-            outputs.append(network.forward({spec.inputs[0].name: batch_nchw}))
+            with meter.watching() if meter is not None and index == 0 else contextlib.nullcontext():
+                outputs.append(network.forward({spec.inputs[0].name: batch_nchw}))
             on_progress((index + 1) / len(images_hwc))
     return GoldenSet(
         model=architecture.name,
