@@ -77,6 +77,7 @@ def _fields(name: str, spec: ArchitectureSpec, weights_dir: Path | None) -> dict
         "weights": path,
         "weights_missing": reason,
         "is_verified_by_layout_only": spec.is_verified_by_layout_only,
+        "size_multiple": spec.size_multiple,
         "onnx_obstacle": spec.onnx_obstacle,
         "license": spec.license,
         "license_restriction": spec.license_restriction,
@@ -86,6 +87,8 @@ def _fields(name: str, spec: ArchitectureSpec, weights_dir: Path | None) -> dict
 
 def _rows(name: str, spec: ArchitectureSpec, weights_dir: Path | None) -> list[tuple[str, str]]:
     inputs = ", ".join(f"{item.name} {list(item.shape)} {item.dtype}" for item in spec.inputs)
+    if spec.size_multiple:
+        inputs += f"; other sizes, multiples of {spec.size_multiple}, as {name}_HEIGHTxWIDTH"
     output = _OUTPUTS[spec.output_kind].format(
         kind=spec.output_kind.value, dimension=spec.descriptor_dimension, rows=spec.max_keypoints
     )

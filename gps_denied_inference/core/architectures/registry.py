@@ -7,7 +7,7 @@ import importlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,24 @@ if TYPE_CHECKING:
     ModuleFactory = Callable[[], torch.nn.Module]
     StateDictConverter = Callable[[StateDict], dict[str, torch.Tensor]]
 
-__all__ = ["ENTRY_POINT_GROUP", "ArchitectureEntry", "ArchitectureRegistry"]
+__all__ = ["ENTRY_POINT_GROUP", "ArchitectureEntry", "ArchitectureRegistry", "base_name", "sized_name"]
 
 ENTRY_POINT_GROUP = "gps_denied_inference.architectures"
 
 _LOGGER = logging.getLogger("gps_denied_inference.architectures")
 _NAME = re.compile(r"[a-z0-9_]+")
+_SIZED_NAME = re.compile(r"(?P<base>.+)_(?P<height>\d{2,4})x(?P<width>\d{2,4})")
+
+
+def sized_name(name: str, height: int, width: int) -> str:
+    """Name of a network at another input size, e.g. `xfeat_288x384`; replaces the size that `name` may end with."""
+    return f"{base_name(name)}_{height}x{width}"
+
+
+def base_name(name: str) -> str:
+    """Name of a network without the input size that it may end with."""
+    match = _SIZED_NAME.fullmatch(name)
+    return match["base"] if match else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +158,19 @@ class ArchitectureRegistry:
         return present
 
     def lookup(self, name: str) -> ArchitectureEntry:
-        """Return the entry of this name.
+        """Return the entry of this name, or of a registered network at another input size: `xfeat_288x384`.
 
         Raises:
-            UnknownArchitectureError: nobody registered it; names near matches, and plugins that failed to load.
+            UnknownArchitectureError: nobody registered it; names near matches, and plugins that failed to load. Or the
+                network does not take that size.
         """
         try:
             return self._entries[name]
         except KeyError:
             pass
+        sized = _SIZED_NAME.fullmatch(name)
+        if sized is not None and sized["base"] in self._entries:
+            return _at_size(self._entries[sized["base"]], name, int(sized["height"]), int(sized["width"]))
         near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "nothing similar is registered."
         known = ", ".join(self) or "none"
@@ -207,3 +223,16 @@ class ArchitectureRegistry:
                     type(error).__name__,
                     error,
                 )
+
+
+def _at_size(entry: ArchitectureEntry, name: str, height: int, width: int) -> ArchitectureEntry:
+    spec, multiple = entry.spec, entry.spec.size_multiple
+    if not multiple or not height or not width or height % multiple or width % multiple:
+        takes = f"sides that are multiples of {multiple}" if multiple else "no other size than its own"
+        own = spec.preprocess
+        raise UnknownArchitectureError(
+            f"no architecture is named {name!r}: '{entry.name}' takes {takes} ({own.height}x{own.width} by itself)"
+        )
+    inputs = tuple(replace(item, shape=(*item.shape[:2], height, width)) for item in spec.inputs)
+    preprocess = replace(spec.preprocess, height=height, width=width)
+    return replace(entry, name=name, spec=replace(spec, inputs=inputs, preprocess=preprocess))

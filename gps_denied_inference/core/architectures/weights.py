@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+from gps_denied_inference.core.architectures.registry import base_name
 from gps_denied_inference.core.contracts import ArchitectureSpec, WeightsOrigin
 from gps_denied_inference.core.errors import EngineBuildError
 
@@ -21,12 +22,14 @@ def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) 
 
     Args:
         spec: of the network; its `weights` name the distribution.
-        name: of the network; `<weights_dir>/<name>.safetensors`, `.pt`, `.pth` or `.ckpt` is taken when it exists.
+        name: of the network; `<weights_dir>/<name>.safetensors`, `.pt`, `.pth` or `.ckpt` is taken when it exists. The
+            input size that a name may end with is left out: the weights are the same.
         weights_dir: the user's folder, or None.
 
     Raises:
         EngineBuildError: there is no checkpoint (says how to get it), or the distribution's file is not the pinned one.
     """
+    name = base_name(name)
     if weights_dir is not None:
         for suffix in _SUFFIXES:
             candidate = weights_dir / f"{name}{suffix}"

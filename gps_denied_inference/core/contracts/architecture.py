@@ -53,6 +53,7 @@ class ArchitectureSpec:
         onnx_obstacle: why the network cannot be exported to ONNX; empty when it can.
         is_verified_by_layout_only: loading was tested on checkpoints with the published names and shapes, but not on
             the published values.
+        size_multiple: the network takes any input whose sides are multiples of this, pixels; 0: only the declared size.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -68,3 +69,4 @@ class ArchitectureSpec:
     license_restriction: str = ""
     onnx_obstacle: str = ""
     is_verified_by_layout_only: bool = False
+    size_multiple: int = 0

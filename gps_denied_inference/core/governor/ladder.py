@@ -5,7 +5,8 @@ rungs:
   - name: full                                  # the first is the normal work and changes nothing
   - {name: fewer keypoints, top_k: 512}
   - {name: half the rate, top_k: 512, max_rate_hz: 5}
-  - {name: light network, model: xfeat, runtime: onnx_trt_ep, device: cpu}
+  - {name: smaller images, top_k: 512, max_rate_hz: 5, input_height: 288, input_width: 384}
+  - {name: on the processor, top_k: 512, max_rate_hz: 2, runtime: onnx_trt_ep, device: cpu}
 ```
 
 A rung says everything that differs from the node's own parameters: nothing is carried over from the rung above it.
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from gps_denied_inference.core.architectures import sized_name
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.settings import EngineSettings
@@ -33,6 +35,7 @@ Choice = TypeVar("Choice", bound=Enum)
 
 _MOST_RUNGS = 16
 _MOST_KEYPOINTS = 65536
+_SIDES_PX = (32, 4096)
 _HIGHEST_RATE_HZ = 1000.0
 _DEVICE = re.compile(r"cpu|cuda:\d+")
 
@@ -45,7 +48,9 @@ class Rung:
         name: for people; unique in the ladder.
         top_k: most keypoints to publish.
         max_rate_hz: most frames to work on in a second; those between are counted as rate-limited.
-        model: another network; one that takes a smaller input lowers the resolution.
+        input_height, input_width: another size of the network's input, pixels; both or neither. Its descriptors live
+            in another space.
+        model: another network.
         runtime, precision, device: another way to run it.
         engine_file: another engine of the store.
         checkpoint: another checkpoint, where the node runs without a store.
@@ -54,6 +59,8 @@ class Rung:
     name: str
     top_k: int | None = None
     max_rate_hz: float | None = None
+    input_height: int | None = None
+    input_width: int | None = None
     model: str | None = None
     runtime: RuntimeLabel | None = None
     precision: PrecisionMode | None = None
@@ -64,7 +71,7 @@ class Rung:
     @property
     def is_of_the_same_engine(self) -> bool:
         """Nothing about the engine differs: only how much of its work is asked for."""
-        return not self._engine_changes()
+        return not self._engine_changes() and self.input_height is None
 
     def applied_to(self, engine: EngineSettings) -> EngineSettings:
         """Return the settings of the engine that this rung runs; `top_k` and the rate are left out.
@@ -74,8 +81,11 @@ class Rung:
         changes = self._engine_changes()
         if {"model", "runtime", "precision"} & set(changes):
             changes.setdefault("engine_file", "")
-        if "model" in changes:
+        if self.model is not None:
             changes.setdefault("checkpoint", None)
+        if self.input_height is not None and self.input_width is not None:
+            changes["model"] = sized_name(changes.get("model", engine.model), self.input_height, self.input_width)
+            changes.setdefault("engine_file", "")
         return replace(engine, **changes)
 
     def summary(self) -> str:
@@ -161,10 +171,17 @@ def _rung(where: str, entry: object) -> Rung:
     if engine_file is not None and Path(engine_file).name != engine_file:
         raise SettingsError(f"{where}.engine_file", engine_file, "a file name without a folder")
     checkpoint = text("checkpoint", "the path of a checkpoint")
+    height, width = (
+        _whole_number(f"{where}.{key}", entry.get(key), *_SIDES_PX) for key in ("input_height", "input_width")
+    )
+    if (height is None) != (width is None):
+        raise SettingsError(f"{where}.input_height", (height, width), "both input_height and input_width, or neither")
     return Rung(
         name=text("name", "a text") or "",
-        top_k=_whole_number(f"{where}.top_k", entry.get("top_k")),
+        top_k=_whole_number(f"{where}.top_k", entry.get("top_k"), 1, _MOST_KEYPOINTS),
         max_rate_hz=_rate(f"{where}.max_rate_hz", entry.get("max_rate_hz")),
+        input_height=height,
+        input_width=width,
         model=text("model", "the name of a registered architecture"),
         runtime=_member(f"{where}.runtime", entry.get("runtime"), RuntimeLabel),
         precision=_member(f"{where}.precision", entry.get("precision"), PrecisionMode),
@@ -174,11 +191,11 @@ def _rung(where: str, entry: object) -> Rung:
     )
 
 
-def _whole_number(field: str, value: object) -> int | None:
+def _whole_number(field: str, value: object, least: int, most: int) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_KEYPOINTS:
-        raise SettingsError(field, value, f"a whole number from 1 to {_MOST_KEYPOINTS}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise SettingsError(field, value, f"a whole number from {least} to {most}")
     return value
 
 

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from gps_denied_inference.core.architectures import ArchitectureRegistry, default_registry, register_architecture
+from gps_denied_inference.core.architectures import (
+    ArchitectureRegistry,
+    base_name,
+    default_registry,
+    register_architecture,
+    sized_name,
+)
 from gps_denied_inference.core.architectures.entries import EFFICIENTNET_LITE0_GRID, XFEAT
 from gps_denied_inference.core.errors import (
     DuplicateArchitectureError,
@@ -171,3 +177,34 @@ def test_module_without_registration_is_an_error_that_names_it(registry: Archite
     with pytest.raises(RegistryError, match=rf"'{module}'.*register\(registry\)") as caught:
         registry.load_modules([module])
     assert caught.value.__cause__ is not None
+
+
+def test_network_that_takes_other_sizes_is_found_at_any_of_them() -> None:
+    registry = default_registry()
+    small = registry.lookup("xfeat_288x384")
+    spec, own = small.spec, registry.lookup("xfeat").spec
+    assert small.name == "xfeat_288x384"
+    assert (spec.preprocess.height, spec.preprocess.width) == (288, 384)
+    assert spec.inputs[0].shape == (1, 3, 288, 384)
+    assert spec.preprocess.sha256 != own.preprocess.sha256
+    assert (spec.weights, spec.max_keypoints, spec.license) == (own.weights, own.max_keypoints, own.license)
+    assert "xfeat_288x384" not in list(registry)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("xfeat_100x384", "multiples of 32"),
+        ("xfeat_0000x0000", "multiples of 32"),
+        ("superpoint_480x640", "no other size than its own"),
+        ("xfeet_288x384", "no architecture is named"),
+    ],
+)
+def test_size_that_a_network_does_not_take_is_refused(name: str, sentence: str) -> None:
+    with pytest.raises(UnknownArchitectureError, match=sentence):
+        default_registry().lookup(name)
+
+
+def test_names_with_a_size_are_made_and_taken_apart() -> None:
+    assert sized_name("xfeat", 288, 384) == sized_name("xfeat_480x640", 288, 384) == "xfeat_288x384"
+    assert base_name("xfeat_288x384") == base_name("xfeat") == "xfeat"

@@ -60,3 +60,9 @@ def test_absent_distribution_names_the_install_command(packaged: ArchitectureSpe
 def test_network_without_published_weights_says_where_to_put_them(tmp_path: Path) -> None:
     with pytest.raises(EngineBuildError, match=r"net\.safetensors"):
         locate_weights(replace(XFEAT, weights=None), "net", tmp_path)
+
+
+def test_network_at_another_size_has_the_same_weights(packaged: ArchitectureSpec, tmp_path: Path) -> None:
+    assert locate_weights(packaged, "net_288x384", None).read_bytes() == b"published"
+    (tmp_path / "net.pt").write_bytes(b"own")
+    assert locate_weights(packaged, "net_288x384", tmp_path).read_bytes() == b"own"

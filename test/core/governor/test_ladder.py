@@ -30,12 +30,27 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     ladder = _read(
         tmp_path,
         "rungs:\n- name: full\n- {name: least, top_k: 64, max_rate_hz: 2, model: xfeat, runtime: onnx_trt_ep, "
-        "precision: fp32, device: cpu, engine_file: a.onnx, checkpoint: /tmp/a.pt}\n",
+        "precision: fp32, device: cpu, engine_file: a.onnx, checkpoint: /tmp/a.pt, input_height: 96, "
+        "input_width: 128}\n",
     )
     assert ladder.rungs[1] == Rung(
-        "least", 64, 2.0, "xfeat", RuntimeLabel.ONNX_TRT_EP, PrecisionMode.FP32, "cpu", "a.onnx", Path("/tmp/a.pt")
+        "least",
+        64,
+        2.0,
+        96,
+        128,
+        "xfeat",
+        RuntimeLabel.ONNX_TRT_EP,
+        PrecisionMode.FP32,
+        "cpu",
+        "a.onnx",
+        Path("/tmp/a.pt"),
     )
-    assert ladder.rungs[1].summary().startswith("top_k 64, max_rate_hz 2, model xfeat, runtime onnx_trt_ep")
+    assert (
+        ladder.rungs[1]
+        .summary()
+        .startswith("top_k 64, max_rate_hz 2, input_height 96, input_width 128, model xfeat, runtime onnx_trt_ep")
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,6 +64,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("{name: a, top_k: 0}", "rungs[1].top_k", "1 to 65536"),
         ("{name: a, top_k: 1.5}", "rungs[1].top_k", "whole number"),
         ("{name: a, top_k: true}", "rungs[1].top_k", "whole number"),
+        ("{name: a, input_height: 288}", "rungs[1].input_height", "both"),
+        ("{name: a, input_height: 288, input_width: 7}", "rungs[1].input_width", "32 to 4096"),
         ("{name: a, max_rate_hz: 0}", "rungs[1].max_rate_hz", "0.01 to 1000"),
         ("{name: a, max_rate_hz: .nan}", "rungs[1].max_rate_hz", "0.01 to 1000"),
         ("{name: a, max_rate_hz: fast}", "rungs[1].max_rate_hz", "above 0"),
@@ -95,3 +112,11 @@ def test_rung_with_another_network_takes_that_network_s_own_files() -> None:
     changed = Rung("light", model="xfeat", top_k=10).applied_to(engine)
     assert (changed.model, changed.engine_file, changed.checkpoint) == ("xfeat", "", None)
     assert Rung("fewer", top_k=10).applied_to(engine) == engine
+
+
+def test_rung_of_another_size_is_the_network_s_name_at_that_size_with_the_same_checkpoint() -> None:
+    engine = EngineSettings(model="xfeat", engine_file="a.onnx", checkpoint=Path("a.pt"))
+    rung = Rung("smaller", input_height=288, input_width=384)
+    changed = rung.applied_to(engine)
+    assert (changed.model, changed.engine_file, changed.checkpoint) == ("xfeat_288x384", "", Path("a.pt"))
+    assert not rung.is_of_the_same_engine

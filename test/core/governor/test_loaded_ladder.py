@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gps_denied_inference.core.assembly import assemble_pipeline
-from gps_denied_inference.core.contracts import ImageFrame, LocalFeatures, RuntimeLabel
+from gps_denied_inference.core.contracts import ImageFrame, LocalFeatures, PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.errors import EngineBuildError, InferenceError, OutOfMemoryError, SettingsError
 from gps_denied_inference.core.governor import Ladder, LoadedLadder, Rung
 from gps_denied_inference.core.pipeline import Pipeline
@@ -159,3 +159,25 @@ def test_each_thread_warms_each_engine_once(loader: Loader, monkeypatch: pytest.
     thread.start()
     thread.join()
     assert warmed[3:] == list(loaded.engines)
+
+
+def test_smaller_images_run_the_real_network_at_that_size_in_a_space_of_its_own() -> None:
+    engine = EngineSettings(model="xfeat", device="cpu", precision=PrecisionMode.FP32)
+    settings = Settings(engines=(engine,), allow_ungated=True)
+
+    def load(changed: EngineSettings) -> Pipeline:
+        return assemble_pipeline(replace(settings, engines=(changed,)))
+
+    ladder = Ladder((_FULL, Rung("smaller", input_height=96, input_width=128)))
+    with load(engine) as top:
+        with pytest.raises(SettingsError, match="degradation_allow_other_space"):
+            LoadedLadder(ladder, engine, top, load)
+        loaded = LoadedLadder(ladder, engine, top, load, allow_other_space=True)
+        full, small = (loaded.processor_of(rung).process(_frame()) for rung in (0, 1))
+        loaded.close()
+    assert isinstance(full.features, LocalFeatures) and isinstance(small.features, LocalFeatures)
+    # Keypoints stay in pixels of the original image.
+    assert 300 < small.features.keypoints_px[:, 0].max() <= 639.5 and small.features.image_width == 640
+    assert small.features.count <= full.features.count
+    assert small.model.space_id != full.model.space_id
+    assert small.timings.infer_ms > 0

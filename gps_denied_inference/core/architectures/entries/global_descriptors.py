@@ -42,6 +42,7 @@ EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
     ),
     license="Apache-2.0",
     paper="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019",
+    size_multiple=32,
 )
 
 

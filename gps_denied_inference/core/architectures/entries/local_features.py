@@ -28,6 +28,7 @@ def _local_features(
     paper: str,
     license_restriction: str = "",
     is_verified_by_layout_only: bool = False,
+    size_multiple: int = 0,
 ) -> ArchitectureSpec:
     shape = (1, preprocess.color.channels, preprocess.height, preprocess.width)
     return ArchitectureSpec(
@@ -43,6 +44,7 @@ def _local_features(
         paper=paper,
         license_restriction=license_restriction,
         is_verified_by_layout_only=is_verified_by_layout_only,
+        size_multiple=size_multiple,
     )
 
 
@@ -70,6 +72,7 @@ XFEAT = _local_features(
     ),
     license_name="Apache-2.0",
     paper="Potje et al., XFeat: Accelerated Features for Lightweight Image Matching, CVPR 2024",
+    size_multiple=32,
 )
 
 DISK = _local_features(
