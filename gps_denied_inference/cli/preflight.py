@@ -50,6 +50,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--frames", type=_frames, default=100, help="frames to time (default 100)")
     parser.add_argument("--require-signature", action="store_true", default=None, help="refuse an unsigned store")
     parser.add_argument("--trusted-key", type=Path, action="append", metavar="PEM", help="public key; may be repeated")
+    parser.add_argument(
+        "--accept-license", action="append", metavar="NAME", help="restricted licence of weights to accept"
+    )
     parser.add_argument("--allow-cpu-fallback", action="store_true", default=None, help="desk use: warn, don't fail")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     group = parser.add_argument_group("engine (default: as --params says, else as the node's defaults)")
@@ -75,6 +78,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         "require_signature": options.require_signature,
         "trusted_keys": options.trusted_key and [str(path) for path in options.trusted_key],
         "allow_cpu_fallback": options.allow_cpu_fallback,
+        "accepted_licenses": options.accept_license,
         f"{engine}.engine_file": options.engine,
         f"{engine}.model": options.model,
         f"{engine}.runtime": options.runtime,

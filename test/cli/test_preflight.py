@@ -17,6 +17,7 @@ from gps_denied_inference.cli.preflight_checks import check_clock, check_latency
 from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_memory
 from gps_denied_inference.core.contracts import RuntimeLabel, ThermalState
 from gps_denied_inference.core.engines import HostTuple
+from gps_denied_inference.core.engines.signature import generate_key
 from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.index import TileIndex, save_tile_index
 from gps_denied_inference.core.settings import settings_from_mapping
@@ -97,6 +98,25 @@ def test_parameter_file_of_the_node_gives_the_settings(
     )
     assert main(["preflight", "--params", str(parameters), "--frames", "3", "--budget-ms", "60000"]) == 0
     assert "ok    gate" in capsys.readouterr().out
+
+
+def test_vehicles_parameters_want_a_signed_store_and_no_fallback(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_from_mapping(settings_in_parameter_file(_CONFIG.with_name("vehicle.yaml")))
+    assert settings.require_signature and settings.trusted_keys and settings.engine_store is not None
+    assert not settings.allow_ungated and not settings.allow_cpu_fallback
+    sign = ["engine", "sign", "--store", str(store), "--key", str(tmp_path / "key"), "--generate", "--json"]
+    arguments = [*preflight(store), "--params", str(_CONFIG.with_name("vehicle.yaml"))]
+    arguments += ["--trusted-key", str(tmp_path / "key.pub")]
+    generate_key(tmp_path / "other")
+    (tmp_path / "other.pub").rename(tmp_path / "key.pub")
+    assert main(arguments) == 1
+    assert report_of(capsys)[0]["refused_by"] == "EngineManifestError"
+    assert main(sign) == 0
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert report_of(capsys)[1]["gate"] == "ok"
 
 
 def test_settings_of_the_shipped_parameter_file_are_the_defaults() -> None:
