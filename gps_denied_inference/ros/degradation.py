@@ -112,6 +112,11 @@ class Degradation:
         """What the rung in work runs."""
         return self._loaded.pipeline_of(self._rung).model
 
+    @property
+    def has_top_engine(self) -> bool:
+        """The rung in work runs the normal rung's engine."""
+        return self._loaded.pipeline_of(self._rung) is self._loaded.pipeline_of(0)
+
     def start(self) -> None:
         """Begin to watch; harmless while it does."""
         if self._thread is None:
@@ -176,6 +181,8 @@ class Degradation:
                 self._logger.error(f"degradation: {self._error}", throttle_duration_sec=5.0)
 
     def _look(self, stop: threading.Event) -> None:
+        if self._worker.is_abandoned:
+            return  # an engine that hung is being loaded again; a step would put it back to work
         now_ns = time.monotonic_ns()
         thermal = self._thermal()
         self._governor.limits = self._limits()

@@ -16,6 +16,7 @@ from gps_denied_inference.core.health import ThermalReading, fidelity_summary
 from gps_denied_inference.core.interface import features_message
 from gps_denied_inference.core.pipeline import (
     FrameLedger,
+    FrameProcessor,
     FrameWorker,
     LatencyWindow,
     ModelIdentity,
@@ -25,6 +26,7 @@ from gps_denied_inference.core.pipeline import (
 from gps_denied_inference.core.settings import Settings
 from gps_denied_inference.core.thermal import ThermalStatePublisher, create_source
 from gps_denied_inference.ros.degradation import Degradation, load_ladder
+from gps_denied_inference.ros.engine_recovery import EngineRecovery
 from gps_denied_inference.ros.engine_replacement import EngineReplacement
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.image_reception import ImageReception
@@ -70,6 +72,9 @@ class InferenceNode(GuardedLifecycleNode):
         self._latency = LatencyWindow()
         self._configure_error = ""
         self._last_error = ""
+        self._recovery: EngineRecovery | None = None
+        self.exit_reason = ""
+        """Why the process has to end by itself; empty while it has not."""
         self._replacement = EngineReplacement(
             self,
             settings=lambda: self._settings,
@@ -128,6 +133,9 @@ class InferenceNode(GuardedLifecycleNode):
 
     def release(self) -> None:
         self._node_parameters.is_configured = False
+        if self._recovery is not None:
+            self._recovery.end()
+            self._recovery = None
         if self._reception is not None:
             self._reception.close()
             self._reception = None
@@ -152,6 +160,8 @@ class InferenceNode(GuardedLifecycleNode):
 
     def close(self) -> None:
         """Stop working and give everything back, whatever the state. For the end of the process."""
+        if self.exit_reason:
+            self._reports.publish()
         try:
             self.deactivate()
         except GpsDeniedInferenceError as error:
@@ -182,6 +192,7 @@ class InferenceNode(GuardedLifecycleNode):
             max_frame_age_ms=settings.max_frame_age_ms,
             publish=self._publish,
             on_error=self._on_frame_error,
+            on_late_return=_close_late,
         )
         ladder = load_ladder(parameters, settings, self._pipeline, self._load)
         if ladder is not None:
@@ -199,6 +210,7 @@ class InferenceNode(GuardedLifecycleNode):
             self.get_logger().info(f"degradation ladder: {rungs}, with {len(ladder.engines)} engines")
         self._create_features_publisher()
         self._reports.begin(self._pipeline.model, settings.thermal_poll_hz)
+        self._recovery = self._watch(self._worker)
         self._reception = ImageReception(
             self,
             is_compressed=parameters.text("image_transport") == "compressed",
@@ -220,6 +232,45 @@ class InferenceNode(GuardedLifecycleNode):
                 self._worker.swap(pipeline, self._node_parameters.number("deactivate_timeout_s"))
             old, self._pipeline = self._pipeline, pipeline
         old.close()
+
+    def _watch(self, worker: FrameWorker) -> EngineRecovery:
+        def abandon() -> bool:
+            with self._engine_lock:
+                if not worker.abandon():
+                    return False
+                # What hung is closed by its own thread, if it ever returns: nobody may pull the engine from under it.
+                self._pipeline = None
+            return True
+
+        def reload() -> None:
+            settings, degradation = self._settings, self._degradation
+            if settings is None:
+                return
+            if degradation is not None and not degradation.has_top_engine:
+                raise InferenceError("it belongs to a lower rung of the degradation ladder, which is loaded as a whole")
+            pipeline = self._load(settings)
+            with self._engine_lock:
+                if self._worker is worker:
+                    if self._degradation is None:
+                        worker.swap(pipeline, self._node_parameters.number("deactivate_timeout_s"))
+                    else:
+                        self._degradation.replace_top(pipeline)
+                    self._pipeline = pipeline
+                    return
+            pipeline.close()  # the node was cleaned up meanwhile
+
+        def give_up(reason: str) -> None:
+            self.exit_reason = reason
+
+        return EngineRecovery(
+            self,
+            busy_s=lambda: worker.busy_s,
+            deadline_s=lambda: self._node_parameters.number("infer_deadline_ms") / 1e3,
+            abandon=abandon,
+            reload=reload,
+            report=self._reports.publish,
+            give_up=give_up,
+        )
 
     def _on_installed(self, settings: Settings) -> None:
         self._settings = settings
@@ -275,6 +326,8 @@ class InferenceNode(GuardedLifecycleNode):
         return NodeReading(
             model=self._model_in_work(),
             configure_error=self._configure_error,
+            engine_failure="" if self._recovery is None else self._recovery.complaint,
+            engine_reloads=0 if self._recovery is None else self._recovery.reloads,
             engine_changes=self._replacement.history,
             is_working=self._worker is not None and self._worker.is_running,
             camera=None if self._reception is None else self._reception.reading(),
@@ -297,3 +350,9 @@ class InferenceNode(GuardedLifecycleNode):
         if self._thermal is None:
             return ThermalReading(self._thermal_state())
         return ThermalReading(self._thermal.observe(), self._thermal.source_reason, self._thermal.seconds_unchanged())
+
+
+def _close_late(processor: FrameProcessor) -> None:
+    """Give back what a call held that was abandoned and returned after all."""
+    if isinstance(processor, Pipeline):
+        processor.close()

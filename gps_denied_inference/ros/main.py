@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,11 @@ from types import FrameType
 from typing import Any
 
 __all__ = ["inference_node", "onnx_trt_ep_node", "pytorch_fp16_node", "tensorrt_node", "thermal_monitor_node"]
+
+EXIT_ENGINE_HUNG = 3
+"""Exit status of a node whose engine hung again after it had been loaded anew: a supervisor should start it again."""
+
+_FAILED_CLEANUP_S = 10.0
 
 _POLL_S = 0.2
 """How often the executor's wait is left to look for a signal: Python's handlers don't run inside it."""
@@ -75,12 +81,16 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         print(f"{name}: the ROS arguments cannot be read: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     node: Any = None
+
+    def exit_reason() -> str:
+        return str(getattr(node, "exit_reason", ""))
+
     executor: Any = None
     try:
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while rclpy.ok() and not stop_requested.is_set():
+        while rclpy.ok() and not stop_requested.is_set() and not exit_reason():
             executor.spin_once(timeout_sec=_POLL_S)
     except GpsDeniedInferenceError as error:
         print(f"{name}: {error}", file=sys.stderr)
@@ -90,10 +100,24 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         # twice, from the terminal and from `ros2 launch`: the second would end the node with status -2.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        is_failed = bool(exit_reason())
+        if is_failed:
+            # What hung may hang the clean-up, too.
+            _exit_after(_FAILED_CLEANUP_S)
         if node is not None:
             node.close()
             if executor is not None:
                 executor.remove_node(node)
             node.destroy_node()
         rclpy.try_shutdown()
+    if is_failed:
+        # Python's own end would wait for native threads, one of which does not return.
+        sys.stderr.flush()
+        os._exit(EXIT_ENGINE_HUNG)
     return 0
+
+
+def _exit_after(seconds: float) -> None:
+    timer = threading.Timer(seconds, os._exit, (EXIT_ENGINE_HUNG,))
+    timer.daemon = True
+    timer.start()

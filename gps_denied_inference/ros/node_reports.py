@@ -49,6 +49,8 @@ class NodeReading:
     Attributes:
         model: what is loaded; None while nothing is.
         configure_error: why the last configure failed; empty when it did not.
+        engine_failure: what is wrong with the engine now; empty while it answers.
+        engine_reloads: how often it was loaded again since configure, because it had hung.
         engine_changes: what became of the last requests to replace the engine, oldest first.
         is_working: images are expected.
         camera: what the reception knows; None while nothing is subscribed.
@@ -60,6 +62,8 @@ class NodeReading:
 
     model: ModelIdentity | None
     configure_error: str
+    engine_failure: str
+    engine_reloads: int
     engine_changes: Sequence[str]
     is_working: bool
     camera: InputReading | None
@@ -147,9 +151,10 @@ class NodeReports:
         if self._report_timer is not None:
             self._node.destroy_timer(self._report_timer)
         period_s = 1.0 / self._parameters.number("diagnostics_rate_hz")
-        self._report_timer = self._node.create_timer(period_s, self._report, clock=self._steady_clock)
+        self._report_timer = self._node.create_timer(period_s, self.publish, clock=self._steady_clock)
 
-    def _report(self) -> None:
+    def publish(self) -> None:
+        """Publish /diagnostics and engine_health as things stand; the timer does it regularly."""
         self._before_report()
         reading = self._read()
         if reading.model is not None and self._published_camera_id != self._parameters.text("camera_id"):
@@ -165,6 +170,7 @@ class NodeReports:
             counts=reading.counts,
             latency=reading.latency,
             last_error=reading.last_error,
+            engine_reloads=reading.engine_reloads,
             ladder=reading.ladder,
         )
         self._health_publisher.publish(
@@ -173,7 +179,13 @@ class NodeReports:
 
     def _statuses(self, reading: NodeReading) -> list[TaskStatus]:
         statuses = [
-            engine_status(reading.model, self._node.lifecycle_state, reading.configure_error, reading.engine_changes),
+            engine_status(
+                reading.model,
+                self._node.lifecycle_state,
+                reading.configure_error or reading.engine_failure,
+                reading.engine_changes,
+                reading.engine_reloads,
+            ),
             inference_status(
                 reading.counts,
                 _difference(reading.counts, self._reported),

@@ -81,6 +81,15 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         is_dynamic=True,
     ),
     SettingField(
+        "infer_deadline_ms",
+        5000.0,
+        "A call to the network that takes longer, ms, is abandoned and the engine loaded again; the second time the "
+        "process ends, for its supervisor to start it anew. 0: never.",
+        minimum=0.0,
+        maximum=600000.0,
+        is_dynamic=True,
+    ),
+    SettingField(
         "degradation_ladder",
         "",
         "Path of the YAML file with the degradation ladder (config/degradation_ladder_example.yaml); empty: none, the "

@@ -365,6 +365,17 @@ def check_input_timeout_s(bench: Bench) -> None:
     wait_for(lambda: _input_message(diagnostics).startswith("no image on /image"), "the missing image")
 
 
+def check_infer_deadline_ms(bench: Bench) -> None:
+    node = bench.start(script="latency_ms: 1.0\nfaults:\n  - {frame: 1, kind: hang, hang_ms: 3000}\n")
+    received = bench.client.features()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+    bench.answer(publisher, received)
+    assert bench.client.set_parameter("infer_deadline_ms", 200.0) == (True, "")
+    publisher.publish(image_message(_PIXELS, "rgb8", 2))
+    node.wait_for_log("(infer_deadline_ms is 200)")
+
+
 def check_thermal_unknown_level(bench: Bench) -> None:
     bench.start("thermal_sources:=['']", "thermal_unknown_level:=error")
     health = bench.client.health()

@@ -13,22 +13,27 @@ __all__ = ["engine_status", "fidelity_summary"]
 
 
 def engine_status(
-    model: ModelIdentity | None, lifecycle_state: str, configure_error: str, swaps: Sequence[str] = ()
+    model: ModelIdentity | None,
+    lifecycle_state: str,
+    failure: str,
+    swaps: Sequence[str] = (),
+    reloads: int = 0,
 ) -> TaskStatus:
     """Judge the engine.
 
     Args:
         model: what is loaded; None while nothing is.
         lifecycle_state: of the node.
-        configure_error: why the last configure failed; empty when it did not.
+        failure: why there is no engine: the last configure failed, or the engine hung; empty when it is well.
         swaps: what became of the last requests to replace the engine, oldest first.
+        reloads: how often it was loaded again because it had hung.
 
     Returns:
-        ERROR after a failed configure, WARN for an ungated engine or a fallback, else OK.
+        ERROR after a failed configure or a hang, WARN for an ungated engine or a fallback, else OK.
     """
     if model is None:
-        if configure_error:
-            return TaskStatus("engine", Level.ERROR, configure_error, {"state": lifecycle_state})
+        if failure:
+            return TaskStatus("engine", Level.ERROR, failure, {"state": lifecycle_state})
         return TaskStatus("engine", Level.OK, "no engine is loaded; configure the node", {"state": lifecycle_state})
     configuration = model.configuration
     values = {
@@ -48,6 +53,7 @@ def engine_status(
         "engine_sha256": model.engine_sha256,
         "gate": "passed" if model.is_gated else f"not gated (allow_ungated): {model.gate_complaint}",
         "fidelity": "not measured" if model.fidelity is None else fidelity_summary(model.fidelity),
+        "reloads_after_hang": str(reloads),
         **{f"swap_{number}": outcome for number, outcome in enumerate(swaps, start=1)},
     }
     complaints = []

@@ -34,6 +34,7 @@ class EngineHealthReport:
         latency: of the published frames in the window.
         last_error: last error met by the worker; empty when there was none.
         ladder: where the node stands on its degradation ladder.
+        engine_reloads: since configure, because a call had hung.
     """
 
     level: int
@@ -43,6 +44,7 @@ class EngineHealthReport:
     latency: LatencySummary
     last_error: str
     ladder: LadderState = field(default_factory=LadderState)
+    engine_reloads: int = 0
 
 
 def features_message(
@@ -168,6 +170,7 @@ def engine_health_message(
         rung_reason=report.ladder.reason,
         rung_steps=report.ladder.steps,
         last_error=report.last_error,
+        engine_reloads=report.engine_reloads,
     )
 
 

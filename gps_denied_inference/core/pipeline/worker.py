@@ -88,6 +88,11 @@ class FrameWorker:
         with self._condition:
             return (self._clock() - self._busy_since_ns) / 1e9 if self._is_busy else 0.0
 
+    @property
+    def is_abandoned(self) -> bool:
+        """A call was given up, and no other processor has come yet."""
+        return self._pipeline is None
+
     def limit_rate(self, max_rate_hz: float | None) -> None:
         """Work on this many frames a second at most; those between are counted as rate-limited. None: on all."""
         with self._condition:

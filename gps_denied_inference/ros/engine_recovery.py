@@ -1,0 +1,80 @@
+"""The node's answer to a network that does not return: load the engine again once, then end the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from gps_denied_inference.core.pipeline import HangWatchdog
+
+__all__ = ["EngineRecovery"]
+
+_CHECKS_HZ = 20.0
+
+
+class EngineRecovery:
+    """Watches from configure to cleanup, on the steady clock.
+
+    Args:
+        node: owns the timer and the log.
+        busy_s: how long the present call to the network has been going on, seconds.
+        deadline_s: how long it may, seconds; 0 for ever.
+        abandon: gives that call up; False when there is none.
+        reload: loads the engine again and puts it in place; called on a thread of its own.
+        report: publishes the node's reports at once, on the executor's thread.
+        give_up: told why the process must end; called once.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        busy_s: Callable[[], float],
+        deadline_s: Callable[[], float],
+        abandon: Callable[[], bool],
+        reload: Callable[[], None],
+        report: Callable[[], None],
+        give_up: Callable[[str], None],
+    ) -> None:
+        self._node = node
+        self._report = report
+        self._end_process = give_up
+        self._watchdog = HangWatchdog(
+            busy_s=busy_s,
+            deadline_s=deadline_s,
+            abandon=abandon,
+            reload=reload,
+            on_hang=self._tell_hang,
+            on_recovery=lambda: node.get_logger().warning("the engine that hung was loaded again and works"),
+            give_up=self._give_up,
+        )
+        self._timer: Any = node.create_timer(
+            1.0 / _CHECKS_HZ, self._watchdog.check, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with the engine now; empty while it answers."""
+        return self._watchdog.complaint
+
+    @property
+    def reloads(self) -> int:
+        """How often the engine was loaded again since configure."""
+        return self._watchdog.reloads
+
+    def end(self) -> None:
+        """Watch no more."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+
+    def _tell_hang(self, complaint: str) -> None:
+        self._node.get_logger().error(complaint)
+        self._report()
+
+    def _give_up(self, reason: str) -> None:
+        self._node.get_logger().fatal(reason)
+        self._end_process(reason)

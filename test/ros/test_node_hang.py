@@ -1,0 +1,72 @@
+"""A network that does not return."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from node_harness import Client, NodeLauncher, image_message, wait_for
+from node_parameters import fake_parameters
+
+_PIXELS = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+
+_HANGS = "latency_ms: 1.0\nfaults:\n  - {frame: 2, kind: hang, hang_ms: 4000}\n"
+"""Frame 2 of each load; the network is warmed without counting."""
+
+
+def _send_until(publisher: Any, condition: Any, what: str) -> None:
+    stamp = iter(range(1, 10**6))
+
+    def send() -> Any:
+        publisher.publish(image_message(_PIXELS, "rgb8", next(stamp)))
+        return condition()
+
+    wait_for(send, what)
+
+
+def test_hung_engine_is_told_loaded_again_and_works_on(client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
+    node = launcher.start(*fake_parameters(tmp_path, _HANGS), "infer_deadline_ms:=300.0", "diagnostics_rate_hz:=10.0")
+    health, features = client.health(), client.features()
+    client.bring_up()
+    publisher = client.image_publisher()
+    _send_until(publisher, lambda: len(features) == 2, "two descriptors")
+    publisher.publish(image_message(_PIXELS, "rgb8", 10))
+    wait_for(lambda: any(report.level == 2 and "has not returned for" in report.message for report in health), "ERROR")
+    failed = next(report for report in health if "has not returned for" in report.message)
+    assert "being loaded again" in failed.message
+    wait_for(lambda: health[-1].engine_reloads == 1, "the reload in engine_health")
+    seen = len(features)
+    publisher.publish(image_message(_PIXELS, "rgb8", 11))
+    wait_for(lambda: len(features) > seen, "a descriptor of the engine that was loaded again")
+    wait_for(lambda: health[-1].pending == 0 and health[-1].published == len(features), "the books")
+    report = health[-1]
+    failures = {drop.reason: drop.count for drop in report.dropped}
+    assert failures["failed"] == 1
+    assert report.received == report.published + sum(failures.values())
+    assert "loaded again and works" in node.log
+    assert node.end() == 0
+
+
+def test_second_hang_ends_the_process_with_a_status_of_its_own(
+    client: Client, launcher: NodeLauncher, tmp_path: Path
+) -> None:
+    node = launcher.start(*fake_parameters(tmp_path, _HANGS), "infer_deadline_ms:=300.0", "diagnostics_rate_hz:=10.0")
+    health = client.health()
+    client.bring_up()
+    _send_until(client.image_publisher(), lambda: node.process.poll() is not None, "the end of the process")
+    assert node.process.returncode == 3
+    assert "loaded again once already" in node.log and "supervisor starts it anew" in node.log
+    assert any("loaded again once already" in report.message for report in health), "the last report says why"
+
+
+def test_hung_engine_does_not_keep_the_node_from_being_deactivated_and_cleaned_up(
+    client: Client, launcher: NodeLauncher, tmp_path: Path
+) -> None:
+    script = "latency_ms: 1.0\nload_latency_ms: 1500\nfaults:\n  - {frame: 0, kind: hang, hang_ms: 3000}\n"
+    node = launcher.start(*fake_parameters(tmp_path, script), "infer_deadline_ms:=300.0")
+    client.bring_up()
+    client.image_publisher().publish(image_message(_PIXELS, "rgb8", 1))
+    node.wait_for_log("has not returned for")
+    assert client.change_state("deactivate") and client.change_state("cleanup")
+    assert client.state() == "unconfigured"
+    assert client.change_state("configure")
+    assert node.end() == 0
