@@ -22,7 +22,7 @@ from small_engines import DETAILS, HOST_NAME, NAME, add_engine, snapshot
 
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines import EngineGate, EngineStore, HostTuple
-from gps_denied_inference.core.engines.atomic_files import file_sha256
+from gps_denied_inference.core.atomic_files import file_sha256
 from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.errors import EngineBuildError, EngineManifestError
 
@@ -284,6 +284,12 @@ def test_unreadable_store_is_a_manifest_error(make: Callable[[EngineStore], None
             read()
 
 
+def test_pipe_is_said_to_be_no_file_before_anything_is_read_from_it(store: EngineStore) -> None:
+    _pipe(store)
+    with pytest.raises(EngineManifestError, match="not a regular file"):
+        store.manifest()
+
+
 def test_store_that_cannot_be_written_is_a_build_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(EngineBuildError, match="cannot write"):
@@ -377,6 +383,17 @@ def test_removed_engine_takes_its_own_files_along_and_no_others(store: EngineSto
     require_whole(store)
     store.remove(entry)
     assert [item.file_name for item in store.manifest().entries] == [kept.name]
+
+
+def test_golden_outputs_that_two_engines_share_stay_with_the_other(store: EngineStore) -> None:
+    # The same bytes under another suffix: one stem, one golden set.
+    first, second = (add_engine(store, b"same", replace(NAME, suffix=suffix)) for suffix in (".pt", ".pth"))
+    assert first.stem == second.stem
+    entry = store.manifest().entry(first.name)
+    assert entry is not None
+    store.remove(entry)
+    require_whole(store)
+    assert not first.exists() and store.strangers() == ()
 
 
 def test_prune_keeps_the_newest_of_each_kind(store: EngineStore) -> None:
