@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gps_denied_inference.core.architectures import ArchitectureEntry, locate_weights
 from gps_denied_inference.core.architectures.install_commands import install_command
-from gps_denied_inference.core.engines.atomic_files import write_atomically
+from gps_denied_inference.core.atomic_files import write_atomically
 from gps_denied_inference.core.errors import EngineBuildError, EngineError, RuntimeNotAvailableError
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.engine_file import read_source

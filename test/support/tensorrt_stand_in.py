@@ -1,14 +1,16 @@
 """A stand-in for TensorRT's Python module and for a GPU: no GPU needed, and yet every byte moves through real memory.
 
-Networks are scaled copies of their input; a "model" or "engine" is a JSON document. Work is queued on a stream and done
-when the stream is waited for, so that a copy or a wait that is missing shows. The signatures are those of the real
-module; `test_tensorrt_stand_in.py` compares them.
+A "model" is an ONNX file, which ONNX Runtime then computes, or a JSON document: a network that scales its input. An
+"engine" is a JSON document. Work is queued on a stream and done when the stream is waited for, so that a copy or a wait
+that is missing shows. The signatures are those of the real module; `test_tensorrt_stand_in.py` compares them.
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import enum
+import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from gps_denied_inference.core.errors import InferenceError, OutOfMemoryError
 from gps_denied_inference.core.runtime.device_memory import TransferBuffer
 
-__all__ = ["COMPARED", "ONLY_TENSORRT_10", "HostStream", "describe_network", "make_tensorrt"]
+__all__ = ["COMPARED", "ONLY_TENSORRT_10", "HostStream", "describe_network", "make_tensorrt", "make_tensorrt_rtx"]
 
 
 class DataType(enum.Enum):
@@ -44,6 +46,13 @@ class LayerType(enum.Enum):
 
 class MemoryPoolType(enum.Enum):
     WORKSPACE = 0
+
+
+class ComputeCapability(enum.Enum):
+    NONE = 0
+    CURRENT = 1
+    SM86 = 86
+    SM89 = 89
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -186,7 +195,21 @@ class IBuilderConfig:
         return self._cache
 
 
+class IBuilderConfigOfRtx(IBuilderConfig):
+    num_compute_capabilities = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compute_capabilities: dict[int, ComputeCapability] = {}
+
+    def set_compute_capability(self, compute_capability: ComputeCapability, index: int) -> bool:
+        self.compute_capabilities[index] = compute_capability
+        return index < self.num_compute_capabilities
+
+
 class Builder:
+    _config_class: type[IBuilderConfig] = IBuilderConfig
+
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
 
@@ -194,7 +217,7 @@ class Builder:
         return INetworkDefinition(flags)
 
     def create_builder_config(self) -> IBuilderConfig:
-        return IBuilderConfig()
+        return self._config_class()
 
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()
@@ -211,6 +234,8 @@ class Builder:
             "flags": sorted(flag.name for flag in config.flags),
             "workspace_bytes": config.workspace_bytes,
         }
+        if isinstance(config, IBuilderConfigOfRtx):
+            described["sms"] = [item.name for _, item in sorted(config.compute_capabilities.items())]
         if config.int8_calibrator is not None:
             described["calibrated"] = self._calibrated(network, config)
         monitor = config.progress_monitor
@@ -245,6 +270,10 @@ class Builder:
         return largest
 
 
+class BuilderOfRtx(Builder):
+    _config_class = IBuilderConfigOfRtx
+
+
 class ParserError:
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -277,12 +306,17 @@ class OnnxParser:
     def parse(self, model: bytes, path: str | None = None) -> bool:
         try:
             self._network.described = json.loads(model)
-        except ValueError as error:
-            self._errors.append(ParserError(str(error)))
+        except ValueError:
+            try:
+                self._network.described = _described_onnx(model)
+            except Exception as error:  # of whichever library parses it
+                self._errors.append(ParserError(str(error)))
         return not self._errors
 
 
 class Runtime:
+    _context_class: type[IExecutionContext]
+
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
 
@@ -296,13 +330,14 @@ class Runtime:
             self._logger.log(Severity.ERROR, refusal)
             self._logger.log(Severity.ERROR, "a consequence")
             return None
-        return ICudaEngine(described, self._logger)
+        return ICudaEngine(described, self._logger, self._context_class)
 
 
 class ICudaEngine:
-    def __init__(self, described: dict[str, Any], logger: ILogger) -> None:
+    def __init__(self, described: dict[str, Any], logger: ILogger, context_class: type[IExecutionContext]) -> None:
         self.described = described
         self.logger = logger
+        self._context_class = context_class
         self._tensors = [*described["inputs"], *described["outputs"]]
 
     @property
@@ -331,7 +366,7 @@ class ICudaEngine:
         if refusal:
             self.logger.log(Severity.ERROR, refusal)
             return None
-        return IExecutionContext(self)
+        return self._context_class(self)
 
     def _tensor(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(item for item in self._tensors if item["name"] == name)
@@ -355,9 +390,6 @@ class IExecutionContext:
         self._addresses[name] = memory
         return True
 
-    def is_stream_capturable(self, stream: int) -> bool:
-        return bool(self._engine.described.get("is_capturable", True))
-
     def execute_async_v3(self, stream_handle: int) -> bool:
         refusal = self._engine.described.get("run_refusal")
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
@@ -368,14 +400,33 @@ class IExecutionContext:
         return True
 
     def _run(self) -> None:
-        source = self._engine.described["inputs"][0]
-        values = self._array(source["name"], source["dtype"]).reshape(-1)
-        for item in self._engine.described["outputs"]:
-            target = self._array(item["name"], item["dtype"])
-            target[...] = np.resize(values, target.shape) * item.get("scale", 1.0)
+        described = self._engine.described
+        source = described["inputs"][0]
+        values = self._array(source["name"], source["dtype"])
+        if "onnx" in described:
+            names = [item["name"] for item in described["outputs"]]
+            results = _session(described["onnx"]).run(names, {source["name"]: values})
+        else:
+            scales = [item.get("scale", 1.0) for item in described["outputs"]]
+            shapes = [self.get_tensor_shape(item["name"]) for item in described["outputs"]]
+            results = [np.resize(values, shape) * scale for scale, shape in zip(scales, shapes, strict=True)]
+        for item, result in zip(described["outputs"], results, strict=True):
+            self._array(item["name"], item["dtype"])[...] = result
 
     def _array(self, name: str, dtype: str) -> NDArray[Any]:
         return _memory(self._addresses[name], self.get_tensor_shape(name), np.dtype(dtype))
+
+
+class IExecutionContextOfRtx(IExecutionContext):
+    def is_stream_capturable(self, stream: int) -> bool:
+        return bool(self._engine.described.get("is_capturable", True))
+
+
+class RuntimeOfRtx(Runtime):
+    _context_class = IExecutionContextOfRtx
+
+
+Runtime._context_class = IExecutionContext
 
 
 class HostStream:
@@ -393,6 +444,8 @@ class HostStream:
     def __init__(self, index: int, *, limit_bytes: int = 1 << 30, capture_refusal: str = "") -> None:
         self.index = index
         self.replays = 0
+        self.waits = 0
+        self.allocations = 0
         self.is_closed = False
         self.allocated_bytes = 0
         self._limit_bytes = limit_bytes
@@ -419,6 +472,7 @@ class HostStream:
         if self.allocated_bytes + size_bytes > self._limit_bytes:
             raise OutOfMemoryError(f"out of memory while allocating {size_bytes} bytes")
         self.allocated_bytes += size_bytes
+        self.allocations += 1
         device = np.full(size_bytes, 0xFF, np.uint8)  # NaN: what nobody copies shows
         return TransferBuffer(np.full(size_bytes, 0xFF, np.uint8), device.ctypes.data, device)
 
@@ -432,7 +486,12 @@ class HostStream:
         assert not self.is_closed
         self._queue.append(work)
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue
+
     def synchronize(self) -> None:
+        self.waits += 1
         while self._queue:
             self._queue.pop(0)()
 
@@ -472,26 +531,38 @@ def describe_network(
 
 COMPARED = (
     ILogger, IProgressMonitor, ILayer, INetworkDefinition, IOptimizationProfile, ITimingCache, IBuilderConfig,
-    Builder, ParserError, OnnxParser, Runtime, ICudaEngine, IExecutionContext,
+    IBuilderConfigOfRtx, Builder, ParserError, OnnxParser, Runtime, ICudaEngine, IExecutionContext,
+    IExecutionContextOfRtx,
 )  # fmt: skip
-"""Classes whose methods must be those of the real module."""
+"""Classes whose methods must be those of the real class; `OfRtx` marks what TensorRT for RTX adds to one."""
 
 ONLY_TENSORRT_10 = frozenset({"IBuilderConfig.int8_calibrator", "IBuilderConfig.set_calibration_profile"})
 """What TensorRT 11 and TensorRT for RTX have no more."""
 
+_ENUMERATIONS = (DataType, TensorIOMode, LayerType, MemoryPoolType, NetworkDefinitionCreationFlag)
+
 
 def make_tensorrt(version: str = "10.3.0") -> ModuleType:
     """A module like `tensorrt`. From version 11 on it has no weakly typed networks and no calibrators."""
-    module = ModuleType("tensorrt")
-    for item in (*COMPARED, DataType, TensorIOMode, LayerType, MemoryPoolType, NetworkDefinitionCreationFlag):
-        setattr(module, item.__name__, item)
-    module.__dict__["__version__"] = version
-    module.__dict__["nptype"] = _nptype
+    module = _module("tensorrt", version)
     if int(version.partition(".")[0]) < 11:
         module.__dict__["BuilderFlag"] = BuilderFlag
         module.__dict__["IInt8EntropyCalibrator2"] = IInt8EntropyCalibrator2
-    else:
-        module.__dict__["BuilderFlag"] = enum.Enum("BuilderFlag", ["TF32"])
+    return module
+
+
+def make_tensorrt_rtx(version: str = "1.7.1.116") -> ModuleType:
+    """A module like `tensorrt_rtx`."""
+    module = _module("tensorrt_rtx", version)
+    module.__dict__.update(Builder=BuilderOfRtx, Runtime=RuntimeOfRtx, ComputeCapability=ComputeCapability)
+    return module
+
+
+def _module(name: str, version: str) -> ModuleType:
+    module = ModuleType(name)
+    for item in (*COMPARED, *_ENUMERATIONS):
+        setattr(module, item.__name__, item)
+    module.__dict__.update(__version__=version, nptype=_nptype, BuilderFlag=enum.Enum("BuilderFlag", ["TF32"]))
     return module
 
 
@@ -500,6 +571,38 @@ def _nptype(trt_type: DataType) -> type[np.generic]:
         raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
     found: type[np.generic] = np.dtype(trt_type.value).type
     return found
+
+
+def _described_onnx(content: bytes) -> dict[str, Any]:
+    """What TensorRT's parser would find in a model of fixed shapes."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+
+    def tensors(values: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": value.name,
+                "shape": [item.dim_value for item in value.type.tensor_type.shape.dim],
+                "dtype": onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            }
+            for value in values
+        ]
+
+    is_half = any(item.data_type == onnx.TensorProto.FLOAT16 for item in model.graph.initializer)
+    return {
+        "inputs": tensors(model.graph.input),
+        "outputs": tensors(model.graph.output),
+        "layers": [{"type": "CONVOLUTION", "dtype": "float16" if is_half else "float32"}],
+        "onnx": base64.b64encode(content).decode(),
+    }
+
+
+@functools.cache
+def _session(onnx_base64: str) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(base64.b64decode(onnx_base64), providers=["CPUExecutionProvider"])
 
 
 def _memory(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

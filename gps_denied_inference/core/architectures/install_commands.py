@@ -16,6 +16,10 @@ _COMMANDS = MappingProxyType(
         "kornia": KORNIA_INSTALL,
         "kornia_rs": KORNIA_INSTALL,
         "transformers": TRANSFORMERS_INSTALL,
+        "onnx": "pip install onnx==1.23.2",
+        "onnxscript": "pip install onnxscript==0.7.2",
+        "onnxruntime": "pip install onnxruntime==1.32.0",
+        "tensorrt_rtx": "pip install tensorrt_rtx_cu13==1.7.1.116",
         "safetensors": "pip install safetensors==0.8.0",
     }
 )

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from gps_denied_inference.core.atomic_files import file_sha256, open_regular
 from gps_denied_inference.core.contracts import EngineCacheEntry
-from gps_denied_inference.core.engines.atomic_files import file_sha256, open_regular
 from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.core.engines.atomic_files import open_regular, write_atomically
+from gps_denied_inference.core.atomic_files import open_regular, write_atomically
 from gps_denied_inference.core.engines.manifest import MANIFEST_NAME
 from gps_denied_inference.core.engines.store import SIGNATURE_NAME, EngineStore
 from gps_denied_inference.core.errors import EngineManifestError

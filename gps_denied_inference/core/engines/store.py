@@ -22,8 +22,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
-from gps_denied_inference.core.engines.atomic_files import (
+from gps_denied_inference.core.atomic_files import (
     TEMPORARY_PREFIX,
     StagedFile,
     file_sha256,
@@ -33,6 +32,7 @@ from gps_denied_inference.core.engines.atomic_files import (
     sync_folder,
     write_atomically,
 )
+from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple

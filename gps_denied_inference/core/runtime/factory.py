@@ -20,6 +20,7 @@ __all__ = ["create_runtime"]
 _RUNTIMES = MappingProxyType(
     {
         RuntimeLabel.PYTORCH_FP16: ("gps_denied_inference.core.runtime.pytorch_fp16", "PytorchFp16Runtime"),
+        RuntimeLabel.TENSORRT: ("gps_denied_inference.core.runtime.tensorrt_runtime", "TensorrtRuntime"),
         RuntimeLabel.ONNX_TRT_EP: ("gps_denied_inference.core.runtime.onnx_trt_ep", "OnnxTrtEpRuntime"),
         RuntimeLabel.FAKE: ("gps_denied_inference.core.runtime.fake", "FakeRuntime"),
     }
@@ -48,7 +49,7 @@ def create_runtime(
         clock: steady clock, nanoseconds; `time.monotonic_ns`, when None.
 
     Raises:
-        RuntimeNotAvailableError: it is switched off by build flag or setting, or this version has none.
+        RuntimeNotAvailableError: it is switched off by build flag or setting.
     """
     if not build_flags.allows(label):
         flag = BUILD_FLAG_NAMES[label]
@@ -61,11 +62,6 @@ def create_runtime(
         raise RuntimeNotAvailableError(
             f"runtime '{label.value}' is not enabled in the settings (enabled: {names}); add it to enabled_runtimes, "
             "or choose one of these"
-        )
-    if label not in _RUNTIMES:
-        raise RuntimeNotAvailableError(
-            f"this version has no '{label.value}' runtime yet; use runtime:={RuntimeLabel.ONNX_TRT_EP.value} or "
-            f"{RuntimeLabel.PYTORCH_FP16.value}"
         )
     module_name, class_name = _RUNTIMES[label]
     runtime_class: Any = getattr(importlib.import_module(module_name), class_name)
@@ -89,4 +85,6 @@ def _own_options(label: RuntimeLabel, options: RuntimeOptions) -> dict[str, Any]
             "intra_op_threads": options.intra_op_threads,
             "allow_spinning": options.allow_spinning,
         }
+    if label is RuntimeLabel.TENSORRT:
+        return {"flavour": options.tensorrt_flavour}
     return {}

@@ -18,6 +18,7 @@ class RuntimeOptions:
         onnx_providers: execution providers of ONNX Runtime, in order of preference.
         intra_op_threads: threads of one operator of ONNX Runtime on the CPU; 0: one for each core.
         allow_spinning: whether these threads spin while they wait.
+        tensorrt_flavour: `tensorrt`, `tensorrt_rtx`, or `auto`: an engine is loaded by the one that built it.
     """
 
     device: str = "cuda:0"
@@ -26,3 +27,4 @@ class RuntimeOptions:
     onnx_providers: tuple[str, ...] = ("tensorrt", "cuda", "cpu")
     intra_op_threads: int = 0
     allow_spinning: bool = False
+    tensorrt_flavour: str = "auto"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gps_denied_inference.core.architectures.install_commands import install_command
 from gps_denied_inference.core.contracts import PrecisionMode
 from gps_denied_inference.core.errors import EngineBuildError, RuntimeNotAvailableError, SettingsError
 from gps_denied_inference.core.optional import require
@@ -25,10 +26,11 @@ FLAVOURS = ("tensorrt", "tensorrt_rtx")
 
 _TOOLCHAINS = {"tensorrt": "trt", "tensorrt_rtx": "rtx"}
 _TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
+_OLDEST_TENSORRT = 10
 _INSTALL = {
     "tensorrt": "apt install python3-libnvinfer (JetPack brings it; a virtual environment sees it with "
     "--system-site-packages)",
-    "tensorrt_rtx": "pip install tensorrt_rtx_cu13==1.7.1.116",
+    "tensorrt_rtx": install_command("tensorrt_rtx"),
 }
 
 
@@ -57,6 +59,18 @@ class TensorrtBinding:
     def toolchain(self) -> str:
         """As file names of engines spell it: `trt10.3.0`, `rtx1.7.1.116`."""
         return f"{_TOOLCHAINS[self.flavour]}{self.version}"
+
+    def require_supported(self) -> None:
+        """Refuse versions whose interface is another.
+
+        Raises:
+            RuntimeNotAvailableError: it is older than TensorRT 10.
+        """
+        major = self.version.partition(".")[0]
+        if self.flavour == "tensorrt" and major.isdigit() and int(major) < _OLDEST_TENSORRT:
+            raise RuntimeNotAvailableError(
+                f"{self.title} is too old, {_OLDEST_TENSORRT} or newer is needed: JetPack 6.1 or newer brings it"
+            )
 
     @property
     def has_timing_cache(self) -> bool:
@@ -146,8 +160,11 @@ def load_binding(flavour: str = AUTO) -> TensorrtBinding:
     cause: Exception | None = None
     for name in FLAVOURS if flavour == AUTO else (flavour,):
         try:
-            return TensorrtBinding(name, require(name, install=_INSTALL[name], purpose="the tensorrt runtime"))
+            binding = TensorrtBinding(name, require(name, install=_INSTALL[name], purpose="the tensorrt runtime"))
+            binding.require_supported()
         except (RuntimeNotAvailableError, OSError) as error:  # OSError: a library that the module loads is absent
             reasons.append(str(error))
             cause = cause or error
+        else:
+            return binding
     raise RuntimeNotAvailableError("; or ".join(reasons)) from cause

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gps_denied_inference.core.atomic_files import write_atomically
 from gps_denied_inference.core.contracts import BuildConfig, OptimizationProfile, PrecisionMode
 from gps_denied_inference.core.errors import EngineBuildError, OutOfMemoryError
 from gps_denied_inference.core.runtime.device_memory import DeviceStream
@@ -22,7 +23,6 @@ from gps_denied_inference.core.runtime.tensorrt_logger import TensorrtReportedEr
 from gps_denied_inference.core.runtime.tensorrt_options import TensorrtBuildOptions
 from gps_denied_inference.core.runtime.tensorrt_profiles import dynamic_inputs, require_profiles
 from gps_denied_inference.core.runtime.tensorrt_progress import BuildProgress, make_progress_monitor
-from gps_denied_inference.core.runtime.whole_file import write_whole
 
 __all__ = ["PlanSource", "build_plan"]
 
@@ -112,7 +112,7 @@ def build_plan(
         if calibration is not None:
             calibration.save()
         if cache_path is not None:
-            write_whole(cache_path, bytes(config.get_timing_cache().serialize()))
+            write_atomically(cache_path, bytes(config.get_timing_cache().serialize()))
         return plan
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gps_denied_inference.core.atomic_files import write_atomically
 from gps_denied_inference.core.errors import CalibrationCacheError, EngineBuildError, GpsDeniedInferenceError
 from gps_denied_inference.core.runtime.device_memory import DeviceStream
-from gps_denied_inference.core.runtime.whole_file import write_whole
 
 __all__ = ["CalibrationCache", "CalibrationSet", "Calibration", "make_calibrator", "read_calibration_set"]
 
@@ -93,8 +93,8 @@ class CalibrationCache:
             "dataset_sha256": self.dataset_sha256,
             "model_sha256": self.model_sha256,
         }
-        write_whole(self.path, content)
-        write_whole(self.sidecar, (json.dumps(claims, indent=1, sort_keys=True) + "\n").encode())
+        write_atomically(self.path, content)
+        write_atomically(self.sidecar, (json.dumps(claims, indent=1, sort_keys=True) + "\n").encode())
 
     def _refused(self, reason: str) -> CalibrationCacheError:
         return CalibrationCacheError(

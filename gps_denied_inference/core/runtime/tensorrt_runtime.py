@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureRegistry, default_registry
+from gps_denied_inference.core.atomic_files import write_atomically
 from gps_denied_inference.core.contracts import (
     ArchitectureSpec,
     BuildConfig,
@@ -42,7 +43,6 @@ from gps_denied_inference.core.runtime.tensorrt_network import TensorrtNetwork, 
 from gps_denied_inference.core.runtime.tensorrt_options import TensorrtBuildOptions
 from gps_denied_inference.core.runtime.tensorrt_progress import BuildProgress
 from gps_denied_inference.core.runtime.thermal_source import read_thermal_state
-from gps_denied_inference.core.runtime.whole_file import write_whole
 
 __all__ = ["TensorrtRuntime"]
 
@@ -128,7 +128,7 @@ class TensorrtRuntime:
             lambda: self._open_stream(gpu_index(self._device)),
         )
         target = (options.output_dir or path.parent) / f"{path.stem}.engine"
-        write_whole(target, plan)
+        write_atomically(target, plan)
         extras = {
             "model_name": path.stem,
             **build_config.extras,

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from small_engines import DETAILS, HOST_NAME, NAME, add_engine, snapshot
 
+from gps_denied_inference.core.atomic_files import file_sha256
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines import EngineGate, EngineStore, HostTuple
-from gps_denied_inference.core.atomic_files import file_sha256
 from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.errors import EngineBuildError, EngineManifestError
 

@@ -33,6 +33,8 @@ from gps_denied_inference.core.errors import (
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+from tensorrt_bench import TensorrtBench  # noqa: E402 - needs torch
+
 from test.core.runtime.reference_networks import (  # noqa: E402 - needs torch
     REFERENCE_CNN,
     reference_registry,
@@ -56,11 +58,32 @@ class Case:
     foreign_content: bytes = b"\x80\x02this is no engine: ["
     imports: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    name: str = ""
+    make_runtime: Callable[..., InferenceRuntime] | None = None
+
+
+def _tensorrt_on_its_stand_in(
+    *, options: RuntimeOptions, architecture_registry: ArchitectureRegistry, **keywords: Any
+) -> InferenceRuntime:
+    """The runtime is the real one; the binding and the GPU's memory are stand-ins."""
+    return TensorrtBench(architecture_registry).runtime(
+        device=options.device,
+        allow_cpu_fallback=options.allow_cpu_fallback,
+        per_frame_debug_log=options.per_frame_debug_log,
+        **keywords,
+    )
 
 
 CASES = (
     Case(RuntimeLabel.PYTORCH_FP16, write_reference_checkpoint, imports=("torch",)),
     Case(RuntimeLabel.ONNX_TRT_EP, write_reference_onnx, imports=("onnxruntime",), needs=("onnxruntime", "onnxscript")),
+    Case(
+        RuntimeLabel.TENSORRT,
+        write_reference_onnx,
+        needs=("onnxscript",),
+        name="tensorrt (stand-in of the binding)",
+        make_runtime=_tensorrt_on_its_stand_in,
+    ),
     Case(RuntimeLabel.FAKE, _fake_script),
 )
 
@@ -86,7 +109,7 @@ class TickingClock:
         return self.readings * 1_000_000
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.label.value)
+@pytest.fixture(params=CASES, ids=lambda case: case.name or case.label.value)
 def case(request: pytest.FixtureRequest) -> Case:
     selected: Case = request.param
     for package in selected.needs:
@@ -102,6 +125,8 @@ def registry() -> ArchitectureRegistry:
 @pytest.fixture
 def make(case: Case, registry: ArchitectureRegistry) -> Callable[..., InferenceRuntime]:
     def create(*, options: RuntimeOptions | None = None, **keywords: Any) -> InferenceRuntime:
+        if case.make_runtime is not None:
+            return case.make_runtime(options=options or RuntimeOptions(), architecture_registry=registry, **keywords)
         return create_runtime(
             case.label,
             enabled=frozenset({case.label}),
@@ -239,8 +264,9 @@ def test_handle_of_another_object_is_refused(
 def test_handle_of_another_label_is_refused(
     runtime: InferenceRuntime, handle: EngineHandle, image: NDArray[np.float32]
 ) -> None:
-    foreign = replace(handle, runtime_label=RuntimeLabel.TENSORRT)
-    with pytest.raises(InferenceError, match="tensorrt"):
+    other = RuntimeLabel.FAKE if handle.runtime_label is RuntimeLabel.TENSORRT else RuntimeLabel.TENSORRT
+    foreign = replace(handle, runtime_label=other)
+    with pytest.raises(InferenceError, match=other.value):
         runtime.infer(foreign, {"image": image})
 
 

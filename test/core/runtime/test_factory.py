@@ -19,14 +19,9 @@ def create(
     return create_runtime(label, enabled=enabled, build_flags=flags or BuildFlags(), options=RuntimeOptions())
 
 
-@pytest.mark.parametrize("label", [label for label in RuntimeLabel if label is not RuntimeLabel.TENSORRT])
+@pytest.mark.parametrize("label", RuntimeLabel)
 def test_label_makes_its_runtime(label: RuntimeLabel) -> None:
     assert create(label).current_runtime_label() == label.value
-
-
-def test_runtime_that_does_not_exist_yet_says_what_to_use() -> None:
-    with pytest.raises(RuntimeNotAvailableError, match="runtime:=onnx_trt_ep"):
-        create(RuntimeLabel.TENSORRT)
 
 
 @pytest.mark.parametrize("label", RuntimeLabel)

@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
-from tensorrt_stand_in import COMPARED, ONLY_TENSORRT_10, make_tensorrt
+from tensorrt_stand_in import COMPARED, ONLY_TENSORRT_10, make_tensorrt, make_tensorrt_rtx
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
@@ -24,6 +24,11 @@ PROPERTIES = [
     for name, member in vars(item).items()
     if not isinstance(member, FunctionType) and not name.startswith("_")
 ]
+
+
+def real_class(item: type) -> type:
+    found: type = getattr(trt, item.__name__.removesuffix("OfRtx"))
+    return found
 
 
 def real_parameters(documentation: str, name: str) -> list[list[str]]:
@@ -45,9 +50,9 @@ def test_reading_pybinds_signatures() -> None:
 @pytest.mark.parametrize(("item", "name"), METHODS, ids=lambda part: getattr(part, "__name__", part))
 def test_method_has_the_real_parameters(item: type, name: str) -> None:
     if f"{item.__name__}.{name}" in ONLY_TENSORRT_10:
-        assert not hasattr(getattr(trt, item.__name__), name), "it is there: compare it"
+        assert not hasattr(real_class(item), name), "it is there: compare it"
         return
-    real = getattr(getattr(trt, item.__name__), name)
+    real = getattr(real_class(item), name)
     overloads = real_parameters(real.__doc__, name)
     ours = list(inspect.signature(getattr(item, name)).parameters)
     assert any(overload[: len(ours)] == ours for overload in overloads), (ours, overloads)
@@ -55,12 +60,15 @@ def test_method_has_the_real_parameters(item: type, name: str) -> None:
 
 @pytest.mark.parametrize(("item", "name"), PROPERTIES, ids=lambda part: getattr(part, "__name__", part))
 def test_property_is_there(item: type, name: str) -> None:
-    assert hasattr(getattr(trt, item.__name__), name) is (f"{item.__name__}.{name}" not in ONLY_TENSORRT_10)
+    assert hasattr(real_class(item), name) is (f"{item.__name__}.{name}" not in ONLY_TENSORRT_10)
 
 
-@pytest.mark.parametrize("name", ["DataType", "TensorIOMode", "LayerType", "MemoryPoolType"])
+@pytest.mark.parametrize(
+    "name",
+    ["BuilderFlag", "ComputeCapability", "DataType", "LayerType", "MemoryPoolType", "TensorIOMode"],
+)
 def test_members_of_enumerations_are_there(name: str) -> None:
-    stand_in: Any = getattr(make_tensorrt(), name)
+    stand_in: Any = getattr(make_tensorrt_rtx(), name)
     assert {member.name for member in stand_in} <= set(getattr(trt, name).__members__)
 
 
@@ -75,3 +83,10 @@ def test_constructors_take_the_real_parameters() -> None:
     for name in ("Builder", "OnnxParser", "Runtime"):
         real = real_parameters(getattr(trt, name).__init__.__doc__, "__init__")
         assert list(inspect.signature(getattr(make_tensorrt(), name).__init__).parameters) in real
+
+
+@pytest.mark.parametrize("module", [make_tensorrt("11.0.0"), make_tensorrt_rtx()], ids=["tensorrt 11", "tensorrt_rtx"])
+def test_what_the_newer_ones_lack_is_absent(module: Any) -> None:
+    for name in ("INT8", "FP16"):
+        assert not hasattr(trt.BuilderFlag, name) and not hasattr(module.BuilderFlag, name)
+    assert not hasattr(trt, "IInt8EntropyCalibrator2") and not hasattr(module, "IInt8EntropyCalibrator2")

@@ -57,10 +57,11 @@ def temporary_beside(folder: Path) -> Iterator[Path]:
     """
     path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(6).hex()}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield path
     except OSError as error:
         raise EngineBuildError(
-            f"cannot write into the engine store {folder} ({error.strerror or error}); make room there, or give a "
+            f"cannot write into {folder} ({error.strerror or error}); make room there, or give a "
             "folder that can be written"
         ) from error
     finally:
