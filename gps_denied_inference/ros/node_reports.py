@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
 import gps_denied_inference.msg as messages
-from gps_denied_inference.core.contracts import DropReason, ThermalState
+from gps_denied_inference.core.contracts import ThermalState
 from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
     InputReading,
     Level,
+    RecentCounts,
     TaskStatus,
     ThermalReading,
     degradation_status,
     engine_status,
+    frames_between,
     inference_status,
     input_status,
     thermal_status,
@@ -38,6 +40,9 @@ from gps_denied_inference.ros.qos import LATCHED
 from gps_denied_inference.ros.thresholds import thermal_limits
 
 __all__ = ["NodeReading", "NodeReports"]
+
+_WINDOW_S = 2.0
+"""Overload is told at the first report in which it shows, and for this long after it has ended."""
 
 _TASKS = ("engine", "inference", "input", "thermal", "degradation")
 
@@ -104,6 +109,7 @@ class NodeReports:
         # Neither heat nor a stalled camera waits for simulated time.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._reported: FrameCounts | None = None
+        self._window = RecentCounts(_WINDOW_S)
         self._published_camera_id = ""
         self._model_info_publisher: Any = None
         self._thermal_timer: Any = None
@@ -178,6 +184,7 @@ class NodeReports:
         )
 
     def _statuses(self, reading: NodeReading) -> list[TaskStatus]:
+        recent = reading.counts if self._reported is None else frames_between(self._reported, reading.counts)
         statuses = [
             engine_status(
                 reading.model,
@@ -188,10 +195,12 @@ class NodeReports:
             ),
             inference_status(
                 reading.counts,
-                _difference(reading.counts, self._reported),
+                recent,
                 reading.latency,
                 reading.last_error,
                 self._parameters.number("max_frame_age_ms"),
+                window=self._window.update(reading.counts),
+                overload_warn_share=self._parameters.number("overload_warn_share"),
             ),
         ]
         if reading.camera is not None:
@@ -205,10 +214,3 @@ class NodeReports:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
-
-
-def _difference(now: FrameCounts, before: FrameCounts | None) -> FrameCounts:
-    if before is None:
-        return now
-    dropped: Mapping[DropReason, int] = {r: now.dropped[r] - before.dropped[r] for r in DropReason}
-    return FrameCounts(now.received - before.received, now.published - before.published, dropped, now.pending)

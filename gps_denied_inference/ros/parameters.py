@@ -66,6 +66,14 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         is_dynamic=True,
     ),
     SettingField(
+        "overload_warn_share",
+        0.1,
+        "Share of the frames of the last 2 s that may be overwritten by newer ones before the diagnostics WARN.",
+        minimum=0.0,
+        maximum=1.0,
+        is_dynamic=True,
+    ),
+    SettingField(
         "thermal_unknown_level",
         "warn",
         "Diagnostic level of a thermal state that is not known.",

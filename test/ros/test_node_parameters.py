@@ -376,6 +376,22 @@ def check_infer_deadline_ms(bench: Bench) -> None:
     node.wait_for_log("(infer_deadline_ms is 200)")
 
 
+def check_overload_warn_share(bench: Bench) -> None:
+    bench.start("overload_warn_share:=1.0", "diagnostics_rate_hz:=10.0", script="latency_ms: 40.0")
+    health = bench.client.health()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+
+    def is_told(is_expected: bool) -> bool:
+        publisher.publish(image_message(_PIXELS, "rgb8", 1))
+        overwritten = sum(drop.count for drop in health[-1].dropped) if health else 0
+        return overwritten > 50 and ("overload" in health[-1].message) == is_expected
+
+    wait_for(lambda: is_told(False), "overwritten frames without a word")
+    assert bench.client.set_parameter("overload_warn_share", 0.1) == (True, "")
+    wait_for(lambda: is_told(True), "the overload in the diagnostics")
+
+
 def check_thermal_unknown_level(bench: Bench) -> None:
     bench.start("thermal_sources:=['']", "thermal_unknown_level:=error")
     health = bench.client.health()

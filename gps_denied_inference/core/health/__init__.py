@@ -4,18 +4,21 @@ from gps_denied_inference.core.health.camera_input import InputReading, input_st
 from gps_denied_inference.core.health.degradation import degradation_status
 from gps_denied_inference.core.health.engine import engine_status, fidelity_summary
 from gps_denied_inference.core.health.inference import inference_status
+from gps_denied_inference.core.health.recent_counts import RecentCounts, frames_between
 from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
 from gps_denied_inference.core.health.thermal import ThermalLimits, ThermalReading, thermal_status
 
 __all__ = [
     "InputReading",
     "Level",
+    "RecentCounts",
     "TaskStatus",
     "ThermalLimits",
     "ThermalReading",
     "degradation_status",
     "engine_status",
     "fidelity_summary",
+    "frames_between",
     "inference_status",
     "input_status",
     "thermal_status",

@@ -8,9 +8,19 @@ from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary
 
 __all__ = ["inference_status"]
 
+_FEWEST_OVERWRITTEN = 2
+"""One frame that comes early beside another is no overload, however few there are."""
+
 
 def inference_status(
-    counts: FrameCounts, recent: FrameCounts, latency: LatencySummary, last_error: str, max_frame_age_ms: float
+    counts: FrameCounts,
+    recent: FrameCounts,
+    latency: LatencySummary,
+    last_error: str,
+    max_frame_age_ms: float,
+    *,
+    window: FrameCounts,
+    overload_warn_share: float,
 ) -> TaskStatus:
     """Judge the work on frames.
 
@@ -20,11 +30,13 @@ def inference_status(
         latency: of the published frames in the window.
         last_error: last error met by the worker.
         max_frame_age_ms: the limit beyond which frames are dropped as stale.
+        window: what was counted in the last seconds.
+        overload_warn_share: share of the frames in `window` that may be overwritten by newer ones without a word.
 
     Returns:
         ERROR when frames failed, outputs were not finite, none of the recent frames could be decoded, or frames come
-        in and none has come out within the window. WARN when some were undecodable or stale, or none came out since
-        the last report. Else OK: overwritten frames alone are by design, the newest frame wins.
+        in and none has come out within the window. WARN when some were undecodable or stale, none came out since the
+        last report, or the camera is so much faster than the network that many frames are overwritten. Else OK.
     """
     values = {
         "received": str(counts.received),
@@ -62,4 +74,11 @@ def inference_status(
         level = Level.WARN if latency.count else Level.ERROR
         message = "frames come in and none comes out: the network does not return; restart the process if it goes on"
         return TaskStatus("inference", level, message, values)
+    overwritten = window.dropped[DropReason.OVERWRITTEN]
+    if overwritten >= _FEWEST_OVERWRITTEN and overwritten > overload_warn_share * window.received:
+        message = (
+            f"overload: {overwritten} of {window.received} frames were overwritten by newer ones before the network "
+            "was free; lower the camera's rate, take a faster engine or give a degradation_ladder"
+        )
+        return TaskStatus("inference", Level.WARN, message, values)
     return TaskStatus("inference", Level.OK, f"{latency.count} frames in the window", values)

@@ -77,13 +77,35 @@ def test_failed_configure_is_an_error_with_its_reason() -> None:
     ],
 )
 def test_recent_drops_decide_the_level(recent: FrameCounts, level: Level) -> None:
-    assert inference_status(_counts(published=100, failed=3), recent, _LATENCY, "why", 400.0).level is level
+    counts = _counts(published=100, failed=3)
+    status = inference_status(counts, recent, _LATENCY, "why", 400.0, window=recent, overload_warn_share=1.0)
+    assert status.level is level
+
+
+@pytest.mark.parametrize(
+    ("window", "level"),
+    [
+        (_counts(published=20), Level.OK),
+        (_counts(published=19, overwritten=1), Level.OK),
+        (_counts(published=1, overwritten=1), Level.OK),  # too few to tell a burst from overload
+        (_counts(published=18, overwritten=2), Level.OK),
+        (_counts(published=17, overwritten=3), Level.WARN),
+        (_counts(published=20, rate_limited=40), Level.OK),  # the ladder's own doing
+    ],
+)
+def test_many_overwritten_frames_are_an_overload(window: FrameCounts, level: Level) -> None:
+    status = inference_status(window, _counts(published=9), _LATENCY, "", 400.0, window=window, overload_warn_share=0.1)
+    assert status.level is level
+    assert ("lower the camera's rate" in status.message) == (level is Level.WARN)
 
 
 @pytest.mark.parametrize(("in_window", "level"), [(10, Level.WARN), (0, Level.ERROR)])
 def test_network_that_does_not_return_is_never_ok(in_window: int, level: Level) -> None:
     latency = LatencySummary(in_window, 1.0, 5.0, 6.0, 7.0)
-    status = inference_status(_counts(published=100), _counts(overwritten=9), latency, "", 400.0)
+    recent = _counts(overwritten=9)
+    status = inference_status(
+        _counts(published=100), recent, latency, "", 400.0, window=recent, overload_warn_share=1.0
+    )
     assert status.level is level
     assert "does not return" in status.message
 
