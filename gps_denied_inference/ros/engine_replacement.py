@@ -149,6 +149,12 @@ def _changed(settings: Settings, request: Any) -> Settings:
     if request.precision:
         changes["precision"] = _member(PrecisionMode, "precision", request.precision)
     if request.checkpoint:
+        if settings.engine_store is not None and changes.get("runtime", engine.runtime) is not RuntimeLabel.FAKE:
+            raise SettingsError(
+                "checkpoint",
+                request.checkpoint,
+                "empty, since this node has an engine_store; name an engine_file of it",
+            )
         changes["checkpoint"] = Path(request.checkpoint).expanduser()
     changed = replace(engine, **changes)
     return replace(settings, engines=tuple(changed if item is engine else item for item in settings.engines))

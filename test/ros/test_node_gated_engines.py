@@ -110,6 +110,8 @@ def test_engines_of_a_store_change_places_and_none_that_is_refused_does(
         assert not response.success and words in response.message and "the present engine stays" in response.message
         assert response.engine_sha256 == first.sha256
         np.testing.assert_array_equal(answer().values, before.values)
+    response = load(checkpoint=str(engines.root.parent / "damaged.pth"))
+    assert not response.success and "engine_store" in response.message
     # The same network with the same weights: one space, nothing to force.
     response = load(engine_file=second.file_name, runtime="onnx_trt_ep")
     assert response.success, response.message
