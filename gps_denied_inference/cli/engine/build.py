@@ -10,11 +10,12 @@ from typing import Any
 from gps_denied_inference.cli.console import progress, say, table
 from gps_denied_inference.cli.engine.fields import entry_fields, entry_rows
 from gps_denied_inference.core.architectures import default_registry
-from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.contracts import OptimizationProfile, PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines.build import STAGES, BuildRequest, build_engine
 from gps_denied_inference.core.engines.host import probe_host
 from gps_denied_inference.core.engines.signature import sign_manifest
 from gps_denied_inference.core.engines.store import EngineStore
+from gps_denied_inference.core.runtime.tensorrt_binding import AUTO, FLAVOURS
 
 __all__ = ["add_actions"]
 
@@ -43,6 +44,29 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
         "--architecture-module", action="append", default=[], metavar="MODULE", help="that registers more networks"
     )
     parser.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="of onnx_trt_ep")
+    tensorrt = parser.add_argument_group("tensorrt")
+    tensorrt.add_argument("--flavour", choices=[AUTO, *FLAVOURS], default=AUTO, help="TensorRT, or TensorRT for RTX")
+    tensorrt.add_argument(
+        "--sm",
+        metavar="LIST",
+        default="",
+        help="compute capabilities to compile for, as 86,89 (TensorRT for RTX needs no GPU then); default: this GPU's",
+    )
+    tensorrt.add_argument("--onnx", type=Path, metavar="FILE", help="compile this file (with Q/DQ nodes for int8)")
+    tensorrt.add_argument("--workspace-mib", type=int, metavar="N", default=0, help="limit of TensorRT's workspace")
+    tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help="measured kernels: read and extended")
+    tensorrt.add_argument(
+        "--calibration-images", type=Path, metavar="NPY", help="prepared inputs for int8 (TensorRT 10 only)"
+    )
+    tensorrt.add_argument("--calibration-cache", type=Path, metavar="FILE", help="what the calibration found")
+    parser.add_argument(
+        "--profile",
+        action="append",
+        type=_profile,
+        default=[],
+        metavar="INPUT=MIN,OPT,MAX",
+        help="shapes of an input, as image=1x3x224x224,1x3x320x320,1x3x448x448",
+    )
     parser.add_argument("--sign-with", type=Path, metavar="KEY", help="private key (PEM) to sign the manifest with")
     parser.set_defaults(run_action=run)
 
@@ -59,6 +83,10 @@ def run(options: argparse.Namespace) -> int:
         checkpoint=options.checkpoint,
         provider=options.provider,
         accepted_licenses=tuple(options.accept_license),
+        profiles=tuple(options.profile),
+        onnx=options.onnx,
+        flavour=options.flavour,
+        options=_tensorrt_options(options),
     )
     with progress(f"building {options.model} for {options.runtime}", len(STAGES) * _STEPS_PER_STAGE) as show:
         entry = build_engine(
@@ -77,3 +105,26 @@ def run(options: argparse.Namespace) -> int:
         say(str(store.path_of(entry)))
         say(table(entry_rows(entry)))
     return 0
+
+
+def _tensorrt_options(options: argparse.Namespace) -> dict[str, str]:
+    """Return what was given, by the names of `TensorrtBuildOptions`."""
+    given = {
+        "sms": options.sm,
+        "workspace_mib": str(options.workspace_mib) if options.workspace_mib else "",
+        "timing_cache": options.timing_cache,
+        "calibration_images": options.calibration_images,
+        "calibration_cache": options.calibration_cache,
+    }
+    return {name: str(value) for name, value in given.items() if value}
+
+
+def _profile(text: str) -> OptimizationProfile:
+    name, _, shapes = text.partition("=")
+    try:
+        smallest, best, largest = (tuple(int(size) for size in shape.split("x")) for shape in shapes.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no profile; write INPUT=MIN,OPT,MAX, as image=1x3x224x224,1x3x320x320,1x3x448x448"
+        ) from None
+    return OptimizationProfile(name, smallest, best, largest)

@@ -30,6 +30,7 @@ from gps_denied_inference.core.engines.store import GOLDEN_SUFFIX, EngineStore
 from gps_denied_inference.core.errors import EngineBuildError
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
 from gps_denied_inference.core.runtime.engine_file import read_source
+from gps_denied_inference.core.runtime.tensorrt_binding import AUTO, TENSORRT_RTX
 
 __all__ = ["STAGES", "BuildRequest", "build_engine"]
 
@@ -51,6 +52,9 @@ class BuildRequest:
         provider: for `onnx_trt_ep`: `cpu`, `cuda` or `tensorrt`.
         profiles: of inputs with variable shapes.
         accepted_licenses: restricted licences of weights that the use agrees with.
+        onnx: an ONNX file of this network to be compiled in place of the exported one, e.g. with Q/DQ nodes for INT8.
+        flavour: for `tensorrt`: `tensorrt`, `tensorrt_rtx`, or `auto`, the first of these that is there.
+        options: for `tensorrt`: more of its build, by the names of `TensorrtBuildOptions`.
     """
 
     model: str
@@ -60,6 +64,9 @@ class BuildRequest:
     provider: str = "cpu"
     profiles: tuple[OptimizationProfile, ...] = ()
     accepted_licenses: tuple[str, ...] = ()
+    onnx: Path | None = None
+    flavour: str = AUTO
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,10 @@ def _require_buildable(request: BuildRequest, architecture: ArchitectureEntry) -
         raise EngineBuildError(
             f"'{request.model}' cannot be exported to ONNX: {spec.onnx_obstacle}; build it for pytorch_fp16"
         )
+    if request.onnx is not None and request.runtime is not RuntimeLabel.TENSORRT:
+        raise EngineBuildError(
+            f"an ONNX file of your own is compiled by tensorrt, not by {request.runtime.value}; leave it out"
+        )
     require_accepted_license(request.model, spec, request.accepted_licenses)
 
 
@@ -188,6 +199,8 @@ def _make(
     if request.runtime is RuntimeLabel.PYTORCH_FP16:
         runtime.compile_engine(checkpoint, BuildConfig(request.precision, request.profiles, extras))
         return _Product(checkpoint, toolchain="torch")
+    if request.runtime is RuntimeLabel.TENSORRT:
+        return _compile_with_tensorrt(request, architecture, checkpoint, folder, runtime, host, extras, on_progress)
     on_progress("export", 0.0)
     is_for_ep_context = request.provider == "tensorrt"
     # The TensorRT provider of ONNX Runtime lowers the precision itself.
@@ -215,6 +228,48 @@ def _make(
     )
 
 
+def _compile_with_tensorrt(
+    request: BuildRequest,
+    architecture: ArchitectureEntry,
+    checkpoint: Path,
+    folder: Path,
+    runtime: InferenceRuntime,
+    host: HostTuple,
+    extras: Mapping[str, str],
+    on_progress: Callable[[str, float], None],
+) -> _Product:
+    # Imported here: a runtime that was left out of the build is never imported.
+    from gps_denied_inference.core.runtime.tensorrt_runtime import TensorrtRuntime
+
+    assert isinstance(runtime, TensorrtRuntime)
+    on_progress("export", 0.0)
+    opset = {}
+    if request.onnx is None:
+        # A calibrated network is weakly typed: TensorRT lowers the precision itself.
+        is_calibrated = bool(request.options.get("calibration_images"))
+        precision = PrecisionMode.FP32 if is_calibrated else request.precision
+        onnx = folder / f"{architecture.name}.onnx"
+        opset["opset"] = str(export_onnx(architecture, checkpoint, precision, onnx, profiles=request.profiles).opset)
+    else:
+        onnx = request.onnx
+    options = {**request.options, "output_dir": str(folder / "plan")}
+    compiled = runtime.compile_engine(
+        onnx,
+        BuildConfig(request.precision, request.profiles, {**options, **extras}),
+        on_progress=lambda _phase, fraction: on_progress("compile", fraction),
+    )
+    # An engine that was compiled ahead of time is for other computers than this one.
+    platform = "any" if compiled.extras["flavour"] == TENSORRT_RTX else _platform(host)
+    return _Product(
+        compiled.path,
+        toolchain=compiled.tensorrt,
+        sms=tuple(compiled.sm.split(",")),
+        platform=platform,
+        source_onnx_sha256=compiled.extras["source_onnx_sha256"],
+        build_flags=MappingProxyType({**opset, **_recorded({}, compiled.extras)}),
+    )
+
+
 def _platform(host: HostTuple) -> str:
     if host.jetpack:
         return f"jp{host.jetpack}"
@@ -224,7 +279,8 @@ def _platform(host: HostTuple) -> str:
 
 def _recorded(asked: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
     """What the runtime was asked for and told of the build, less paths and what the manifest says anyway."""
-    left_out = {"model_name", "runtime", "weights_sha256", "output_dir"}
+    said_elsewhere = {"model_name", "runtime", "weights_sha256", "source_onnx_sha256"}
+    left_out = said_elsewhere | {"output_dir", "timing_cache", "calibration_images", "calibration_cache"}
     return {name: value for name, value in {**asked, **told}.items() if name not in left_out}
 
 
@@ -233,7 +289,7 @@ def _runtime(request: BuildRequest, registry: ArchitectureRegistry) -> Inference
         request.runtime,
         enabled=frozenset(RuntimeLabel),
         build_flags=BuildFlags.load(),
-        options=RuntimeOptions(),
+        options=RuntimeOptions(tensorrt_flavour=request.flavour),
         architecture_registry=registry,
     )
 

@@ -18,10 +18,11 @@ from gps_denied_inference.core.contracts import PrecisionMode
 from gps_denied_inference.core.errors import EngineBuildError, RuntimeNotAvailableError, SettingsError
 from gps_denied_inference.core.optional import require
 
-__all__ = ["AUTO", "FLAVOURS", "TensorrtBinding", "flavour_of", "load_binding"]
+__all__ = ["AUTO", "FLAVOURS", "TENSORRT_RTX", "TensorrtBinding", "flavour_of", "load_binding"]
 
 AUTO = "auto"
-FLAVOURS = ("tensorrt", "tensorrt_rtx")
+TENSORRT_RTX = "tensorrt_rtx"
+FLAVOURS = ("tensorrt", TENSORRT_RTX)
 """Module names, in the order in which `auto` tries them."""
 
 _TOOLCHAINS = {"tensorrt": "trt", "tensorrt_rtx": "rtx"}
