@@ -18,7 +18,6 @@ from gps_denied_inference.core.engines.golden import read_golden
 from gps_denied_inference.core.errors import (
     EngineBuildError,
     GpsDeniedInferenceError,
-    RuntimeNotAvailableError,
     UnknownArchitectureError,
 )
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
@@ -101,7 +100,11 @@ def test_own_checkpoint_is_taken(built: Built, tmp_path: Path) -> None:
     [
         (replace(REQUEST, model="efficientnet"), UnknownArchitectureError, "efficientnet_lite0_grid"),
         (replace(REQUEST, runtime=RuntimeLabel.FAKE), EngineBuildError, "plays a script"),
-        (replace(REQUEST, runtime=RuntimeLabel.TENSORRT), RuntimeNotAvailableError, "no 'tensorrt' runtime"),
+        (
+            replace(REQUEST, runtime=RuntimeLabel.TENSORRT, options={"sms": "8.6"}),
+            EngineBuildError,
+            "without the point",
+        ),
         (replace(REQUEST, precision=PrecisionMode.INT8), EngineBuildError, "int8"),
         (replace(REQUEST, checkpoint=Path("none.pth")), EngineBuildError, "none.pth"),
         (replace(REQUEST, model="xfeat", checkpoint=Path(__file__)), EngineBuildError, "not a checkpoint"),
