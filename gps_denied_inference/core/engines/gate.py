@@ -19,7 +19,7 @@ from gps_denied_inference.core.contracts import EngineCacheEntry
 from gps_denied_inference.core.engines.build_command import build_command
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple
-from gps_denied_inference.core.engines.manifest import ManifestEntry
+from gps_denied_inference.core.engines.manifest import MANIFEST_NAME, Manifest, ManifestEntry
 from gps_denied_inference.core.engines.signature import verify_manifest
 from gps_denied_inference.core.engines.store import SIDECAR_SUFFIX, EngineStore
 from gps_denied_inference.core.errors import (
@@ -130,10 +130,14 @@ class EngineGate:
             )
         stated = self._read_sidecar(judgement)
         found = self._hash(judgement, stated, name)
-        manifest_entry = self._look_up(judgement, found)
+        # Read once: what is signed and what is looked up are the same bytes, whoever writes meanwhile.
+        manifest = self._read_manifest()
+        manifest_entry = self._look_up(judgement, found, manifest)
         if self._require_signature:
             try:
-                verify_manifest(self._store, self._trusted_keys)
+                if isinstance(manifest, EngineManifestError):
+                    raise manifest
+                verify_manifest(self._store, self._trusted_keys, manifest)
             except EngineManifestError as error:
                 judgement.note("signature", error)
             else:
@@ -225,10 +229,20 @@ class EngineGate:
         judgement.note("hash", problem)
         return found
 
-    def _look_up(self, judgement: _Judgement, found: str | None) -> ManifestEntry | None:
+    def _read_manifest(self) -> bytes | EngineManifestError:
+        try:
+            return self._store.manifest_bytes()
+        except EngineManifestError as error:
+            return error
+
+    def _look_up(
+        self, judgement: _Judgement, found: str | None, manifest: bytes | EngineManifestError
+    ) -> ManifestEntry | None:
         path = judgement.path
         try:
-            entry = self._store.manifest().entry(path.name)
+            if isinstance(manifest, EngineManifestError):
+                raise manifest
+            entry = Manifest.from_bytes(manifest, str(self._store.root / MANIFEST_NAME)).entry(path.name)
         except EngineManifestError as error:
             judgement.note("manifest", error)
             return None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gps_denied_inference.core.atomic_files import open_regular, write_atomically
-from gps_denied_inference.core.engines.manifest import MANIFEST_NAME
 from gps_denied_inference.core.engines.store import SIGNATURE_NAME, EngineStore
 from gps_denied_inference.core.errors import EngineManifestError
 from gps_denied_inference.core.optional import require
@@ -87,7 +86,7 @@ def sign_manifest(store: EngineStore, private_key: Path) -> Path:
     path = store.root / SIGNATURE_NAME
     with store.writing():
         store.manifest()
-        content = (store.root / MANIFEST_NAME).read_bytes()
+        content = store.manifest_bytes()
         document = {
             "algorithm": _ALGORITHM,
             "key_id": _key_id(key.public_key()),
@@ -97,12 +96,13 @@ def sign_manifest(store: EngineStore, private_key: Path) -> Path:
     return path
 
 
-def verify_manifest(store: EngineStore, trusted_keys: Sequence[Path]) -> str:
+def verify_manifest(store: EngineStore, trusted_keys: Sequence[Path], manifest: bytes | None = None) -> str:
     """Check that a trusted key signed the manifest as it is.
 
     Args:
         store: whose manifest.
         trusted_keys: PEM files of public keys.
+        manifest: its bytes, for who goes on to use just these; read here, when None.
 
     Returns:
         id of the key: the first 16 hex digits of the SHA-256 of its 32 bytes.
@@ -140,8 +140,8 @@ def verify_manifest(store: EngineStore, trusted_keys: Sequence[Path]) -> str:
         )
     exceptions = _cryptography("cryptography.exceptions")
     try:
-        keys[key_id].verify(signature, (store.root / MANIFEST_NAME).read_bytes())
-    except (exceptions.InvalidSignature, OSError) as error:
+        keys[key_id].verify(signature, store.manifest_bytes() if manifest is None else manifest)
+    except exceptions.InvalidSignature as error:
         raise EngineManifestError(
             f"the manifest of {store.root} was changed since key {key_id} signed it; find out by whom, then sign "
             f"again: gdi engine sign --store {store.root} --key KEY"

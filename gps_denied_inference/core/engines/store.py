@@ -65,10 +65,18 @@ class EngineStore:
         Raises:
             EngineManifestError: there is no manifest, or it is unreadable or malformed.
         """
+        return Manifest.from_bytes(self.manifest_bytes(), str(self.root / MANIFEST_NAME))
+
+    def manifest_bytes(self) -> bytes:
+        """Read the manifest as it lies there, for who checks its signature.
+
+        Raises:
+            EngineManifestError: there is no manifest, or it is unreadable.
+        """
         path = self.root / MANIFEST_NAME
         try:
             with open_regular(path) as file:
-                content = file.read()
+                return file.read()
         except FileNotFoundError as error:
             raise EngineManifestError(
                 f"{self.root} holds no {MANIFEST_NAME}, so it is no engine store; make one with "
@@ -78,7 +86,6 @@ class EngineStore:
             raise EngineManifestError(
                 f"cannot read {path} ({error.strerror}); give its owner's rights to this user"
             ) from error
-        return Manifest.from_bytes(content, str(path))
 
     def add(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import stat
 from collections.abc import Callable
@@ -204,3 +205,22 @@ def test_gate_asks_for_a_signature_only_when_it_is_required(store: EngineStore, 
     assert snapshot(store.root) == before
     keyless = EngineGate(store, HostTuple(), require_signature=True).validate(path)
     assert [step.name for step in keyless.steps if not step.passed] == ["signature"]
+
+
+def test_manifest_that_is_signed_is_the_one_that_is_used(
+    store: EngineStore, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Somebody shows another manifest at every second reading.
+    path = store.path_of(store.manifest().entries[0])
+    sign_manifest(store, key)
+    signed = store.manifest_bytes()
+    forged = signed.replace(b"Apache-2.0", b"Forged-2.0")
+    for shown in ([forged, signed], [signed, forged]):
+        readings = itertools.cycle(shown)
+        with monkeypatch.context() as patched:
+            patched.setattr(EngineStore, "manifest_bytes", lambda _self, readings=readings: next(readings))
+            gate = EngineGate(store, HostTuple(), require_signature=True, trusted_keys=(public(key),))
+            verdict = gate.validate(path)
+        assert verdict.is_accepted == (shown[0] is signed)
+        assert verdict.manifest_entry is not None
+        assert (verdict.manifest_entry.license == "Apache-2.0") == verdict.is_accepted
