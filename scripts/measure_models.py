@@ -29,12 +29,14 @@ RUNS = 15
 MIB = 1024**2
 
 
-def measure(name: str, device: str) -> dict[str, object]:
+def measure(name: str, device: str, threads: int) -> dict[str, object]:
     import torch
 
     from gps_denied_inference.core.runtime.torch_checkpoint import state_dict_from_bytes
     from gps_denied_inference.core.runtime.torch_network import TorchNetwork
 
+    if threads:
+        torch.set_num_threads(threads)
     entry = default_registry().lookup(name)
     module = entry.build()
     parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -62,11 +64,10 @@ def measure(name: str, device: str) -> dict[str, object]:
         "parameters": parameters,
         "latency_ms": round(statistics.median(durations[3:]), 2),
         "memory_mib": round(memory / MIB, 1),
-        "threads": torch.get_num_threads(),
     }
 
 
-def machine(device: str) -> str:
+def machine(device: str, threads: int) -> str:
     import torch
 
     if device != "cpu":
@@ -77,22 +78,26 @@ def machine(device: str) -> str:
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return f"{os.cpu_count()} cores of {model}, torch {torch.__version__}"
+    return (
+        f"{threads or torch.get_num_threads()} threads of {os.cpu_count()} cores of {model}, torch {torch.__version__}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
+    parser.add_argument("--threads", type=int, default=0, help="of a CPU; 0: as many as PyTorch takes")
     parser.add_argument("--output", help="JSON file to write")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("models", nargs="*", help="default: all")
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measure(options.child, options.device)))
+        print(json.dumps(measure(options.child, options.device, options.threads)))
         return
     figures = {}
     for name in options.models or list(default_registry()):
         command = [sys.executable, os.path.abspath(__file__), "--device", options.device, "--child", name]
+        command += ["--threads", str(options.threads)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
         if finished.returncode:
             print(f"{name}: {finished.stderr.strip().splitlines()[-1]}", file=sys.stderr)
@@ -100,7 +105,7 @@ def main() -> None:
         figures[name] = json.loads(finished.stdout.splitlines()[-1])
         print(name, figures[name], flush=True)
     report = {
-        "machine": machine(options.device),
+        "machine": machine(options.device, options.threads),
         "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
         "precision": "FP32" if options.device == "cpu" else "FP16",
         "models": figures,

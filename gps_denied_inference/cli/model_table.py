@@ -68,7 +68,8 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         "- A licence in **bold** restricts the use of the weights: the network is refused until `accepted_licenses`",
         "  (or `--accept-license`) names the licence. `LicenseRef-unstated`: no licence was found in the authors'",
         "  repository.",
-        "- *ONNX*: the network exports and agrees with PyTorch, in FP32 and FP16.",
+        "- *ONNX*: the network exports and agrees with PyTorch, in FP32 and FP16; of layout-only networks with random",
+        "  weights. Times and memory were measured with random weights too: they don't depend on the values.",
     ]
     for number, item in enumerate(measurements, 1):
         lines.append(
