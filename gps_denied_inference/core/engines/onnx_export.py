@@ -27,7 +27,7 @@ from gps_denied_inference.core.runtime.engine_file import read_source
 from gps_denied_inference.core.runtime.onnx_errors import onnxruntime_errors
 from gps_denied_inference.core.runtime.onnx_network import SessionThreads, make_session
 from gps_denied_inference.core.runtime.onnx_providers import PROVIDERS
-from gps_denied_inference.core.runtime.torch_checkpoint import load_strictly, state_dict_from_bytes
+from gps_denied_inference.core.runtime.torch_checkpoint import load_published, state_dict_from_bytes
 from gps_denied_inference.core.runtime.torch_outputs import named_tensors
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _loaded(entry: ArchitectureEntry, content: bytes, checkpoint: Path) -> torch
         raise EngineBuildError(str(error)) from (error.__cause__ or error)
     with _build_errors(f"building '{entry.name}'"):
         module = entry.build()
-        load_strictly(module, entry.convert(state_dict), entry.name)
+        load_published(module, entry, state_dict)
         module.eval().requires_grad_(False)
     return module
 
