@@ -63,10 +63,11 @@ class CudaPythonStream:
         self._call(f"choosing GPU {self._index}", self._cuda.cudaSetDevice(self._index))
 
     def allocate(self, size_bytes: int) -> TransferBuffer:
-        pinned = int(self._call("pinning host memory", self._cuda.cudaMallocHost(size_bytes)))
-        self._undo.append(lambda: self._cuda.cudaFreeHost(pinned))
+        # The device first: it is the one that runs out.
         device = int(self._call(f"allocating {size_bytes} bytes on the GPU", self._cuda.cudaMalloc(size_bytes)))
         self._undo.append(lambda: self._cuda.cudaFree(device))
+        pinned = int(self._call("pinning host memory", self._cuda.cudaMallocHost(size_bytes)))
+        self._undo.append(lambda: self._cuda.cudaFreeHost(pinned))
         host = np.ctypeslib.as_array((ctypes.c_uint8 * size_bytes).from_address(pinned))
         return TransferBuffer(host, device, self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,8 +51,9 @@ class TorchStream:
 
     def allocate(self, size_bytes: int) -> TransferBuffer:
         with self._errors(f"allocating {size_bytes} bytes on the GPU"):
-            pinned = self._torch.empty(size_bytes, dtype=self._torch.uint8, pin_memory=True)
+            # The device first: it is the one that runs out.
             placed = self._torch.empty(size_bytes, dtype=self._torch.uint8, device=self._device)
+            pinned = self._torch.empty(size_bytes, dtype=self._torch.uint8, pin_memory=True)
         return TransferBuffer(pinned.numpy(), int(placed.data_ptr()), (pinned, placed))
 
     def copy_to_device(self, buffer: TransferBuffer) -> None:
@@ -74,8 +76,13 @@ class TorchStream:
             graph.capture_begin(capture_error_mode="thread_local")
             try:
                 enqueue()
-            finally:
-                graph.capture_end()  # also after a failure, or the stream stays captured
+            except BaseException:
+                # Or the stream stays captured. That too little was recorded is no news then.
+                with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
+                    warnings.simplefilter("ignore")
+                    graph.capture_end()
+                raise
+            graph.capture_end()
 
         def launch() -> None:
             with self._errors("launching a CUDA graph"), self._torch.cuda.stream(self._stream):
