@@ -11,7 +11,7 @@ from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import DropReason, OutputKind, ThermalState
 from gps_denied_inference.core.engines import MemoryBudget
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, SettingsError
-from gps_denied_inference.core.governor import LadderState
+from gps_denied_inference.core.governor import LadderState, RungProcessor
 from gps_denied_inference.core.health import ThermalReading, fidelity_summary
 from gps_denied_inference.core.interface import features_message
 from gps_denied_inference.core.pipeline import (
@@ -181,7 +181,6 @@ class InferenceNode(GuardedLifecycleNode):
         self._thermal = ThermalStatePublisher(
             source, settings.thermal_poll_hz, on_flip=self._reports.publish_thermal_state, source_reason=reason
         )
-        self._thermal.start()
         self._memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
         self._pipeline = self._load(settings)
         self._settings = settings
@@ -208,6 +207,8 @@ class InferenceNode(GuardedLifecycleNode):
             )
             rungs = ", ".join(f"'{rung.name}'" for rung in ladder.ladder.rungs)
             self.get_logger().info(f"degradation ladder: {rungs}, with {len(ladder.engines)} engines")
+        # Only now: a scripted timeline begins with the first reading, and loading takes its time.
+        self._thermal.start()
         self._create_features_publisher()
         self._reports.begin(self._pipeline.model, settings.thermal_poll_hz)
         self._recovery = self._watch(self._worker)
@@ -354,5 +355,7 @@ class InferenceNode(GuardedLifecycleNode):
 
 def _close_late(processor: FrameProcessor) -> None:
     """Give back what a call held that was abandoned and returned after all."""
-    if isinstance(processor, Pipeline):
+    if isinstance(processor, RungProcessor):
+        processor.pipeline.close()
+    elif isinstance(processor, Pipeline):
         processor.close()

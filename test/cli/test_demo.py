@@ -102,3 +102,19 @@ def test_live_replay_without_a_node_ends_in_one_sentence(
         check=False,
     )
     assert "nobody subscribed to /nobody/image/compressed within 1 s" in result.stdout, result.stderr
+
+
+def test_heat_episode_of_the_demo_is_hot_and_accounts_for_every_frame(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    output, _ = demo
+    heat = json.loads((output / "report.json").read_text())["heat_episode"]
+    dropped = sum(heat["frames_dropped"].values())
+    assert heat["frames_in"] == heat["frames_published"] + dropped + heat["frames_lost_in_transport"] == 30
+    assert [rung["name"] for rung in heat["rungs"]] == ["full", "fewer keypoints", "half the rate"]
+    with BagReader(output / "heat" / "output_bag") as reader:
+        states = [reader.decode(cdr, kind) for _, kind, cdr in reader.messages("/thermal_state")]
+        health = [reader.decode(cdr, kind) for _, kind, cdr in reader.messages("/engine_health")]
+    assert {state.source for state in states if state.is_telemetry_available} == {"scripted"}
+    assert all(report.rung_count == 3 for report in health if report.lifecycle_state == "active")
+    assert "A heat episode" in (output / "report.html").read_text()

@@ -20,6 +20,7 @@ from gps_denied_inference.cli.demonstration.plan import DemoPlan
 from gps_denied_inference.core.evaluation import (
     FlightReport,
     FrameOutcome,
+    HeatEpisode,
     ImagePair,
     MapPicture,
     ReplayAccounting,
@@ -57,6 +58,7 @@ def evaluate(
     agreement: RuntimeAgreement,
     live: LiveRun,
     recording: Recording,
+    heat: HeatEpisode,
 ) -> FlightReport:
     """Retrieve the position of every published frame and put the report together.
 
@@ -64,6 +66,7 @@ def evaluate(
         truth: true positions by stamp.
         embeddings: of the trained and of the random network.
         agreement: of the runtime that flew with the baseline.
+        heat: the heat episode.
     """
     trained, random = embeddings
     within_m = grid.side_m / 2
@@ -97,7 +100,11 @@ def evaluate(
         thermal=tuple(recording.thermal),
         map_picture=_map_picture(orthophoto),
         pairs=_pairs(flight_bag, orthophoto, grid, frames, recorded, matches),
-        problems=tuple(missed_bounds(plan, accounting, score, random_score, agreement, live)),
+        problems=(
+            *missed_bounds(plan, accounting, score, random_score, agreement, live),
+            *heat.problems(judges_steps=plan.heat.judges_steps),
+        ),
+        heat=heat,
     )
 
 

@@ -78,6 +78,8 @@ def run_live(
     output_bag: Path,
     log_folder: Path,
     show: Callable[[int], None],
+    *,
+    rate: float = 1.0,
 ) -> LiveRun:
     """Start the node, bring it up, replay the flight to it, and end it.
 
@@ -88,6 +90,7 @@ def run_live(
         output_bag: takes what the node publishes; must not exist.
         log_folder: takes the node's log.
         show: called with the number of images sent so far.
+        rate: pace of the replay; 1.0 is that of the recording.
 
     Raises:
         ReplayError: the node did not come up or answer in time; tells its last words.
@@ -108,7 +111,7 @@ def run_live(
             cold_start_s = monotonic() - node.started
             with BagReader(flight_bag) as reader:
                 topic = reader.choose_image_topic(IMAGE_TOPIC)
-                report = replay_live(reader, topic, LiveReplayOptions(output=output_bag), on_frame=show)
+                report = replay_live(reader, topic, LiveReplayOptions(rate=rate, output=output_bag), on_frame=show)
             node.check()
         except ReplayError as error:
             raise ReplayError(f"{error}; the node's last words: {node.last_words()}") from error

@@ -20,7 +20,7 @@ from gps_denied_inference.core.interface import (
 )
 from gps_denied_inference.core.replay import BagReader
 
-__all__ = ["RecordedFrame", "Recording", "read_recording"]
+__all__ = ["RecordedFrame", "Recording", "health_sample", "read_recording"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ def read_recording(path: Path) -> Recording:
             )
             for _, message in descriptors
         ],
-        health=[_health((ns - start_ns) / 1e9, message) for ns, message in recorded["engine_health"]],
+        health=[health_sample((ns - start_ns) / 1e9, message) for ns, message in recorded["engine_health"]],
         thermal=[
             ThermalSample((ns - start_ns) / 1e9, thermal_state_from_message(message))
             for ns, message in recorded["thermal_state"]
@@ -91,7 +91,8 @@ def read_recording(path: Path) -> Recording:
     )
 
 
-def _health(time_s: float, message: Any) -> HealthSample:
+def health_sample(time_s: float, message: Any) -> HealthSample:
+    """Read an EngineHealth message."""
     return HealthSample(
         time_s=time_s,
         level=int(message.level),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gps_denied_inference.cli.demonstration.heat import HeatPlan
 from gps_denied_inference.core.flight import FlightPlan, NadirCamera, Orthophoto, TileGrid, plan_tiles
 
 __all__ = ["DemoPlan", "quick_plan"]
@@ -24,6 +25,7 @@ class DemoPlan:
         minimum_recall_at_1: with the trained weights.
         minimum_agreement: cosine of the two runtimes' descriptors, on every frame.
         minimum_gain: of the trained weights' recall over that of random ones.
+        heat: the heat episode.
     """
 
     flight: FlightPlan = field(default_factory=FlightPlan)
@@ -33,6 +35,7 @@ class DemoPlan:
     minimum_recall_at_1: float = 0.9
     minimum_gain: float = 0.4
     minimum_agreement: float = 0.9999
+    heat: HeatPlan = field(default_factory=HeatPlan)
 
     def tiles(self, orthophoto: Orthophoto) -> TileGrid:
         """Return the grid of tiles for an orthophoto."""
@@ -47,4 +50,10 @@ class DemoPlan:
 
 def quick_plan() -> DemoPlan:
     """Return a plan of a few seconds that shows the way, not the figures: for tests."""
-    return DemoPlan(flight=FlightPlan(frames=30), tile_stride_m=60.0, minimum_recall_at_1=0.0, minimum_gain=-1.0)
+    return DemoPlan(
+        flight=FlightPlan(frames=30),
+        tile_stride_m=60.0,
+        minimum_recall_at_1=0.0,
+        minimum_gain=-1.0,
+        heat=HeatPlan(0.5, (2.5, 5.0), dwell_s=0.5, stable_s=0.5, smaller_input=None, judges_steps=False),
+    )

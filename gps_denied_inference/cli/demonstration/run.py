@@ -10,6 +10,7 @@ from gps_denied_inference.cli.console import progress, say
 from gps_denied_inference.cli.demonstration.embedding import EmbeddingTask, embed_tiles, write_random_checkpoint
 from gps_denied_inference.cli.demonstration.evaluate import evaluate
 from gps_denied_inference.cli.demonstration.flight_bag import read_ground_truth, write_flight_bag
+from gps_denied_inference.cli.demonstration.heat import build_heat_engines, run_heat_episode
 from gps_denied_inference.cli.demonstration.live import require_ros, run_live
 from gps_denied_inference.cli.demonstration.measurement import read_recording
 from gps_denied_inference.cli.demonstration.plan import DemoPlan
@@ -26,7 +27,7 @@ __all__ = ["run_demo"]
 
 _MODEL = "efficientnet_lite0_grid"
 _RANDOM_SEED = 0
-_MADE_HERE = ("flight_bag", "output_bag", "random_weights", "engines", "log", "report.html", "report.json")
+_MADE_HERE = ("flight_bag", "output_bag", "random_weights", "engines", "heat", "log", "report.html", "report.json")
 
 
 def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
@@ -47,12 +48,13 @@ def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
 
     orthophoto = load_orthophoto(orthophoto_path)
     grid = plan.tiles(orthophoto)
-    with progress("1/6 flying over the orthophoto", plan.flight.frames) as show:
+    with progress("1/7 flying over the orthophoto", plan.flight.frames) as show:
         write_flight_bag(flight_bag, orthophoto, plan.flight, show)
 
     engines = output / "engines"
-    with progress("2/6 preparing engines", 2 * len(STAGES)) as show:
+    with progress("2/7 preparing engines", 2 * len(STAGES) + plan.heat.stages) as show:
         build_engines(engines, _MODEL, show)
+        build_heat_engines(plan.heat, engines, lambda done: show(2 * len(STAGES) + done))
     gated = {"engine_store": str(engines), "allow_cpu_fallback": True, **_engine(PRODUCTION)}
     baseline = {**gated, **_engine(BASELINE)}
     # One core a process: see embed_tiles.
@@ -65,18 +67,21 @@ def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
         EmbeddingTask(settings_from_mapping(_untrained(random_weights)), flight_bag),
     ]
     images = 2 * len(grid.views) + plan.flight.frames
-    with progress(f"3/6 embedding {grid.positions} tiles at {grid.headings} headings, twice", images) as show:
+    with progress(f"3/7 embedding {grid.positions} tiles at {grid.headings} headings, twice", images) as show:
         trained, random = embed_tiles(tasks, orthophoto_path, grid, show)
 
-    with progress("4/6 replaying to the node over DDS", plan.flight.frames) as show:
+    with progress("4/7 replaying to the node over DDS", plan.flight.frames) as show:
         live = run_live(executable, _as_parameters(gated), flight_bag, output_bag, log_folder, show)
 
-    with progress("5/6 comparing two runtimes", plan.flight.frames) as show:
+    with progress("5/7 comparing two runtimes", plan.flight.frames) as show:
         agreement = compare_runtimes(settings_from_mapping(gated), settings_from_mapping(baseline), flight_bag, show)
 
-    say("6/6 retrieving positions and writing the report")
+    with progress("6/7 a heat episode, with a degradation ladder", plan.flight.frames) as show:
+        heat = run_heat_episode(plan.heat, executable, engines, flight_bag, output / "heat", show)
+
+    say("7/7 retrieving positions and writing the report")
     truth, recording = read_ground_truth(flight_bag), read_recording(output_bag)
-    report = evaluate(plan, grid, orthophoto, flight_bag, truth, (trained, random), agreement, live, recording)
+    report = evaluate(plan, grid, orthophoto, flight_bag, truth, (trained, random), agreement, live, recording, heat)
     write_json(output / "report.json", json_report(report))
     try:
         (output / "report.html").write_text(html_report(report), encoding="utf-8")

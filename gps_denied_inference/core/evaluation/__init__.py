@@ -4,12 +4,11 @@ from gps_denied_inference.core.evaluation.accounting import ReplayAccounting
 from gps_denied_inference.core.evaluation.flight_report import (
     FlightReport,
     FrameOutcome,
-    HealthSample,
     ImagePair,
     MapPicture,
     RunFacts,
-    ThermalSample,
 )
+from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode, HeatFrame, RungFigures, RungSample
 from gps_denied_inference.core.evaluation.html_report import html_report
 from gps_denied_inference.core.evaluation.json_report import json_report
 from gps_denied_inference.core.evaluation.percentiles import Percentiles, percentiles
@@ -21,14 +20,19 @@ from gps_denied_inference.core.evaluation.retrieval import (
     self_similarity,
 )
 from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreement
+from gps_denied_inference.core.evaluation.samples import HealthSample, ThermalSample
 
 __all__ = [
     "FlightReport",
     "FrameOutcome",
     "HealthSample",
+    "HeatEpisode",
+    "HeatFrame",
     "ImagePair",
     "MapPicture",
     "RunFacts",
+    "RungFigures",
+    "RungSample",
     "ThermalSample",
     "html_report",
     "json_report",

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gps_denied_inference.core.contracts import StageTimings, ThermalState
+from gps_denied_inference.core.contracts import StageTimings
 from gps_denied_inference.core.evaluation.accounting import ReplayAccounting
+from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode
 from gps_denied_inference.core.evaluation.percentiles import Percentiles
 from gps_denied_inference.core.evaluation.retrieval import RetrievalScore
 from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreement
+from gps_denied_inference.core.evaluation.samples import HealthSample, ThermalSample
 
-__all__ = ["FlightReport", "FrameOutcome", "HealthSample", "ImagePair", "MapPicture", "RunFacts", "ThermalSample"]
+__all__ = ["FlightReport", "FrameOutcome", "ImagePair", "MapPicture", "RunFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +41,6 @@ class FrameOutcome:
     is_recalled: bool
     timings: StageTimings
     latency_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class HealthSample:
-    """One EngineHealth message; `time_s` since the first published frame. Level: 0 OK, 1 WARN, 2 ERROR."""
-
-    time_s: float
-    level: int
-    lifecycle_state: str
-    message: str
-    rate_hz: float
-    latency_p95_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class ThermalSample:
-    """One ThermalState message; `time_s` since the first published frame."""
-
-    time_s: float
-    state: ThermalState
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +139,7 @@ class FlightReport:
         map_picture: the orthophoto.
         pairs: examples.
         problems: bounds that were missed, in words; empty when the run passed.
+        heat: the heat episode; None when there was none.
     """
 
     facts: RunFacts
@@ -175,3 +158,4 @@ class FlightReport:
     map_picture: MapPicture
     pairs: tuple[ImagePair, ...]
     problems: tuple[str, ...]
+    heat: HeatEpisode | None = None

@@ -10,6 +10,8 @@ import numpy as np
 
 from gps_denied_inference.core.evaluation.flight_map import flight_map_svg
 from gps_denied_inference.core.evaluation.flight_report import FlightReport, ImagePair
+from gps_denied_inference.core.evaluation.heat_card import heat_card
+from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode
 from gps_denied_inference.core.evaluation.percentiles import Percentiles
 from gps_denied_inference.core.evaluation.report_charts import (
     LEVEL_COLORS,
@@ -67,6 +69,7 @@ def html_report(report: FlightReport) -> str:
             _card("span12", "Latency by stage", _latency_note(), _legend(STAGES) + latency_chart(report)),
             _card("span7", "Percentiles", "Milliseconds over all published frames.", _percentile_table(report)),
             _card("span5", "What ran", "", _facts(report)),
+            _heat(report.heat),
             _card("span12", "Two runtimes, one network", _agreement_note(report), _agreement(report)),
             _card(
                 "span6",
@@ -222,6 +225,17 @@ def _facts(report: FlightReport) -> str:
     ]
     body = "".join(f"<tr><th>{name}</th><td><code>{escape(text)}</code></td></tr>" for name, text in rows)
     return f"<table>{body}</table>"
+
+
+def _heat(episode: HeatEpisode | None) -> str:
+    if episode is None:
+        return ""
+    note = (
+        f"The flight once more, to a node that runs {episode.model} with a degradation ladder. The temperatures and "
+        "the throttling are scripted; the steps on the ladder and what they do to rate, latency and features are real. "
+        "Under the pointer: why each step was taken."
+    )
+    return _card("span12", "A heat episode", note, heat_card(episode))
 
 
 def _agreement_note(report: FlightReport) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gps_denied_inference.core.evaluation.flight_report import FlightReport
+from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode
 from gps_denied_inference.core.evaluation.percentiles import Percentiles
 
 __all__ = ["json_report"]
@@ -48,6 +49,7 @@ def json_report(report: FlightReport) -> dict[str, Any]:
             "infer_ms": _percentiles(report.agreement.flown_infer_ms),
             "baseline_infer_ms": _percentiles(report.agreement.baseline_infer_ms),
         },
+        "heat_episode": None if report.heat is None else _heat(report.heat),
         "precision": facts.precision,
         "device": facts.device,
         "cold_start_s": round(facts.cold_start_s, 3),
@@ -55,6 +57,19 @@ def json_report(report: FlightReport) -> dict[str, Any]:
         "problems": list(report.problems),
         "facts": asdict(facts),
         "definitions": _DEFINITIONS,
+    }
+
+
+def _heat(episode: HeatEpisode) -> dict[str, Any]:
+    return {
+        "model": episode.model,
+        "frames_in": episode.accounting.frames_in,
+        "frames_published": episode.accounting.frames_published,
+        "frames_dropped": dict(episode.accounting.frames_dropped),
+        "frames_lost_in_transport": episode.accounting.frames_lost_in_transport,
+        "lowest_rung": max((sample.rung for sample in episode.ladder), default=0),
+        "last_rung": episode.ladder[-1].rung if episode.ladder else 0,
+        "rungs": [asdict(figures) for figures in episode.figures()],
     }
 
 

@@ -48,8 +48,8 @@ class RungProcessor:
     """What the worker drives while a rung is in work: the rung's engine, asked for what the rung allows."""
 
     def __init__(self, ladder: LoadedLadder, pipeline: Pipeline, top_k: int | None) -> None:
+        self.pipeline = pipeline
         self._ladder = ladder
-        self._pipeline = pipeline
         self._top_k = top_k
 
     def warm_up_thread(self) -> None:
@@ -57,7 +57,7 @@ class RungProcessor:
         self._ladder.warm_up_thread()
 
     def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult:
-        return self._pipeline.process(frame, received_ns, top_k=self._top_k)
+        return self.pipeline.process(frame, received_ns, top_k=self._top_k)
 
 
 class LoadedLadder:
