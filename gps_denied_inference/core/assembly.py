@@ -96,6 +96,7 @@ def assemble_pipeline(
             onnx_providers=engine.onnx_providers,
             intra_op_threads=engine.intra_op_threads,
             allow_spinning=engine.allow_spinning,
+            tensorrt_flavour=engine.tensorrt_flavour,
         ),
         thermal_publisher=thermal_publisher,
         architecture_registry=registry,
@@ -209,6 +210,8 @@ def _build_options(settings: Settings, engine: EngineSettings, spec: Architectur
     if engine.runtime is RuntimeLabel.ONNX_TRT_EP and engine.device != "cpu":
         wanted = next((name for name in engine.onnx_providers if name != "cpu"), "cpu")
         options += ["--provider", wanted]
+    if engine.runtime is RuntimeLabel.TENSORRT and engine.tensorrt_flavour != "auto":
+        options += ["--flavour", engine.tensorrt_flavour]
     if settings.weights_dir is not None:
         options += ["--weights-dir", str(settings.weights_dir.absolute())]
     for module in settings.architecture_modules:
@@ -241,6 +244,12 @@ def _bare_checkpoint(
             f"an engine with 'gdi engine build {engine.model} --runtime {engine.runtime.value} --precision "
             f"{engine.precision.value} --store DIR' and set engine_store:=DIR; or, on a desk, set allow_ungated:=true "
             "(diagnostics will show it)"
+        )
+    if engine.runtime is RuntimeLabel.TENSORRT:
+        raise EngineManifestError(
+            f"engine '{engine.name}' is of runtime tensorrt, which compiles for minutes and never while an engine is "
+            f"loaded; prepare one with 'gdi engine build {engine.model} --runtime tensorrt --precision "
+            f"{engine.precision.value} --store DIR' and set engine_store:=DIR"
         )
     config = BuildConfig(precision=engine.precision, extras={"model_name": engine.model})
     entry = runtime.compile_engine(checkpoint, config)

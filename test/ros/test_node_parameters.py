@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lifecycle_msgs.srv import ChangeState
 from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import REAL_ENGINE, fake_parameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from small_engines import HOST_NAME, add_engine
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.architectures import default_registry
@@ -635,6 +637,23 @@ def test_wrong_value_is_refused_with_the_right_ones_and_a_static_one_until_clean
 ) -> None:
     node = launcher.start(*fake_engine)
     taken, reason = client.set_parameter("primary.precision", "fp8")
+def check_primary_tensorrt_flavour(bench: Bench) -> None:
+    store = EngineStore(bench.folder / "store")
+    name = replace(HOST_NAME, model="efficientnet_lite0_grid", sms=("86",), platform="any", toolchain="rtx1.7.1.116")
+    preprocessing = default_registry().lookup(name.model).spec.preprocess.sha256
+    path = add_engine(store, b"no engine", name, preprocess_sha256=preprocessing)
+    node = bench.start_real(
+        f"engine_store:={store.root}", f"primary.engine_file:={path.name}", "allow_ungated:=true",
+        "primary.runtime:=tensorrt", "primary.tensorrt_flavour:=tensorrt_rtx",
+    )  # fmt: skip
+    assert not bench.client.change_state("configure")
+    assert "tensorrt_rtx" in node.log or "TensorRT for RTX" in node.log
+    assert "package 'tensorrt'" not in node.log
+    assert bench.client.set_parameter("primary.tensorrt_flavour", "tensorrt") == (True, "")
+    assert not bench.client.change_state("configure")
+    wait_for(lambda: "package 'tensorrt'" in node.log or "TensorRT 1" in node.log, "the other TensorRT")
+
+
     assert not taken and "'fp16'" in reason
     assert client.change_state("configure")
     taken, reason = client.set_parameter("primary.model", "xfeat")

@@ -40,10 +40,20 @@ DETAILS = ManifestEntry(
 
 
 def add_engine(
-    store: EngineStore, content: bytes = b"engine", name: EngineFileName = NAME, golden: bytes = b"golden"
+    store: EngineStore,
+    content: bytes = b"engine",
+    name: EngineFileName = NAME,
+    golden: bytes = b"golden",
+    preprocess_sha256: str = DETAILS.preprocess_sha256,
 ) -> Path:
     """Put an engine with its golden outputs into the store; returns its path."""
-    details = replace(DETAILS, model=name.model, runtime=name.runtime, precision=name.precision)
+    details = replace(
+        DETAILS,
+        model=name.model,
+        runtime=name.runtime,
+        precision=name.precision,
+        preprocess_sha256=preprocess_sha256,
+    )
     return store.path_of(store.add(content, name=name, details=details, artefacts={".golden.npz": golden}))
 
 

@@ -32,7 +32,7 @@ class TensorrtReportedError(RuntimeError):
 
     @property
     def is_out_of_memory(self) -> bool:
-        marks = ("out of memory", "outofmemory", "cudaerrormemoryallocation", "error code 2: ")
+        marks = ("out of memory", "outofmemory", "cudaerrormemoryallocation")
         return any(mark in sentence.lower() for sentence in self.sentences for mark in marks)
 
 

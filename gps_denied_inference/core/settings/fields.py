@@ -164,6 +164,12 @@ ENGINE_FIELDS: tuple[SettingField, ...] = (
         "Waiting threads spin instead of sleeping: faster by little, at a whole core each. Runtime onnx_trt_ep only.",
     ),
     SettingField(
+        "tensorrt_flavour",
+        "auto",
+        "Which TensorRT loads the engine; auto: the one that built it. Runtime tensorrt only.",
+        choices=("auto", "tensorrt", "tensorrt_rtx"),
+    ),
+    SettingField(
         "top_k",
         0,
         "Most keypoints to publish, best scores first; 0: all that the network returns. Local features only.",

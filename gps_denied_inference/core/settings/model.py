@@ -38,6 +38,7 @@ class EngineSettings:
     onnx_providers: tuple[str, ...] = ("tensorrt", "cuda", "cpu")
     intra_op_threads: int = 0
     allow_spinning: bool = False
+    tensorrt_flavour: str = "auto"
     top_k: int = 0
 
     def __post_init__(self) -> None:
@@ -158,5 +159,6 @@ def _engine(name: str, values: Mapping[str, object]) -> EngineSettings:
         onnx_providers=_strings(read["onnx_providers"]),
         intra_op_threads=int(str(read["intra_op_threads"])),
         allow_spinning=bool(read["allow_spinning"]),
+        tensorrt_flavour=str(read["tensorrt_flavour"]),
         top_k=int(str(read["top_k"])),
     )

@@ -240,11 +240,16 @@ def test_without_a_gpu_loading_is_refused_in_tensorrts_own_words(
     assert "deserializeCudaEngine" in str(cause) and "CUDA driver" in str(cause)
 
 
-def test_foreign_bytes_are_refused_in_tensorrts_own_words(runtime: TensorrtRuntime, engine: EngineCacheEntry) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"no engine at all" * 100, "magicTag"), (b"no engine", "readHeader"), (b"", "TensorRT")]
+)
+def test_foreign_bytes_are_refused_in_tensorrts_own_words(
+    runtime: TensorrtRuntime, engine: EngineCacheEntry, content: bytes, message: str
+) -> None:
     path = engine.path.with_name("foreign.engine")
-    path.write_bytes(b"no engine at all" * 100)
-    foreign = replace(engine, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    with pytest.raises(EngineDeserializeError, match="magicTag") as caught:
+    path.write_bytes(content)
+    foreign = replace(engine, path=path, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(EngineDeserializeError, match=message) as caught:
         runtime.deserialize_engine(foreign)
     assert isinstance(caught.value.__cause__, TensorrtReportedError)
 
