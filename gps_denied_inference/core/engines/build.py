@@ -169,11 +169,6 @@ def _require_buildable(request: BuildRequest, architecture: ArchitectureEntry) -
         raise EngineBuildError(
             "the fake runtime plays a script, for which there is nothing to build; give its path as the checkpoint"
         )
-    if not spec.output_kind.is_of_one_image:
-        raise EngineBuildError(
-            f"'{request.model}' gives {spec.output_kind.value} of two images, and golden outputs of such networks are "
-            "not kept yet; run it with runtime pytorch_fp16 from its checkpoint"
-        )
     if request.runtime is not RuntimeLabel.PYTORCH_FP16 and spec.onnx_obstacle:
         raise EngineBuildError(
             f"'{request.model}' cannot be exported to ONNX: {spec.onnx_obstacle}; build it for pytorch_fp16"

@@ -17,8 +17,10 @@ from gps_denied_inference.core.contracts import (
     ResizeMode,
 )
 from gps_denied_inference.core.engines.golden import GoldenSet, image_for
+from gps_denied_inference.core.engines.golden_pairs import compare_pairs
 from gps_denied_inference.core.errors import EngineFidelityError, GpsDeniedInferenceError, NonFiniteOutputError
 from gps_denied_inference.core.features import global_descriptor_from_output, local_features_from_outputs
+from gps_denied_inference.core.features.finite import require_finite
 from gps_denied_inference.core.imaging import PixelTransform, Preprocessor
 from gps_denied_inference.core.runtime import InferenceRuntime
 
@@ -27,18 +29,20 @@ __all__ = ["REPEATABILITY_RADIUS_PX", "FidelityReport", "measure_fidelity"]
 REPEATABILITY_RADIUS_PX = 3.0
 """A keypoint within this distance, in pixels of the original image, is the same one (as in HPatches)."""
 
+_PAIR_METRIC = "cosine of matching scores"
+
 
 @dataclass(frozen=True, slots=True)
 class FidelityReport:
     """What was measured. An engine that returned NaN or Inf has a minimum of NaN, which no threshold admits.
 
     Attributes:
-        metric: `descriptor cosine`, or `cosine of matched descriptors`.
+        metric: `descriptor cosine`, `cosine of matched descriptors` or `cosine of matching scores`.
         minimum, mean: cosine to the reference, -1..1, over the images; for local features an image's value is the
             mean over the keypoints that were found again.
-        repeatability: smallest share of a reference image's keypoints that were found again; NaN for global
-            descriptors.
-        count: images.
+        repeatability: smallest share of a reference image's keypoints, or of a pair's matches, that were found again;
+            NaN for global descriptors.
+        count: images, or pairs.
         complaint: why an image has no value; empty when each has one.
     """
 
@@ -60,9 +64,11 @@ class FidelityReport:
                 f"images; {min_cosine:g} is required"
             )
         if not math.isnan(self.repeatability) and not self.repeatability >= min_repeatability:
+            is_of_pairs = self.metric == _PAIR_METRIC
+            found = "matches are found again" if is_of_pairs else "keypoints are found again"
+            nearness = "" if is_of_pairs else f" within {REPEATABILITY_RADIUS_PX:g} px"
             return (
-                f"only {self.repeatability:.3f} of the reference's keypoints are found again within "
-                f"{REPEATABILITY_RADIUS_PX:g} px; {min_repeatability:g} is required"
+                f"only {self.repeatability:.3f} of the reference's {found}{nearness}; {min_repeatability:g} is required"
             )
         return ""
 
@@ -95,7 +101,10 @@ def measure_fidelity(
         EngineFidelityError: the golden set is of another model or preprocessing, or holds no usable reference.
         InferenceError, OutOfMemoryError: the engine could not be run.
     """
-    preprocessor = Preprocessor(_comparable_spec(handle, spec, golden).preprocess)
+    comparable = _comparable_spec(handle, spec, golden)
+    if golden.inputs:
+        return _measure_pairs(runtime, handle, spec, golden)
+    preprocessor = Preprocessor(comparable.preprocess)
     cosines, repeatabilities, complaint = [], [], ""
     for index, image_hwc in enumerate(golden.images_hwc):
         batch_nchw, transform = preprocessor.prepare(image_for(spec.preprocess.color, image_hwc))
@@ -128,6 +137,36 @@ def measure_fidelity(
         minimum=float(np.min(cosines)),
         mean=float(np.mean(cosines)),
         repeatability=min(repeatabilities, default=0.0) if is_local else math.nan,
+        count=len(cosines),
+        complaint=complaint,
+    )
+
+
+def _measure_pairs(
+    runtime: InferenceRuntime, handle: EngineHandle, spec: ArchitectureSpec, golden: GoldenSet
+) -> FidelityReport:
+    """Compare a network of two images with its reference, on the inputs that are kept with the golden outputs."""
+    cosines, repeatabilities, complaint = [], [], ""
+    for index, inputs in enumerate(golden.inputs):
+        outputs = runtime.infer(handle, inputs)
+        try:
+            for name in spec.output_names:
+                require_finite(name, outputs[name])
+            cosine, repeatability = compare_pairs(golden.outputs[index], outputs, spec)
+        except NonFiniteOutputError as error:
+            complaint = complaint or f"for golden inputs {index}, {error}"
+            cosine = repeatability = math.nan
+        except KeyError as error:
+            raise EngineFidelityError(
+                f"the golden outputs of '{golden.model}' lack {error}; build the engine again"
+            ) from error
+        cosines.append(cosine)
+        repeatabilities.append(repeatability)
+    return FidelityReport(
+        metric=_PAIR_METRIC,
+        minimum=float(np.min(cosines)),
+        mean=float(np.mean(cosines)),
+        repeatability=float(np.min(repeatabilities)),
         count=len(cosines),
         complaint=complaint,
     )

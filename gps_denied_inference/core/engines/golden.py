@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureEntry
-from gps_denied_inference.core.contracts import ColorSpace, EffectiveConfiguration, PrecisionMode
+from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode
 from gps_denied_inference.core.engines.activation_memory import ActivationMeter
+from gps_denied_inference.core.engines.golden_pairs import image_for, pair_inputs
 from gps_denied_inference.core.errors import EngineBuildError, EngineFidelityError, EngineHashMismatchError
 from gps_denied_inference.core.imaging import Preprocessor
 from gps_denied_inference.core.runtime.engine_file import read_source
@@ -36,8 +37,9 @@ class GoldenSet:
         model: architecture.
         weights_sha256: of the checkpoint that the reference ran with.
         preprocess_sha256: of the preprocessing that the reference ran with.
-        images_hwc: uint8, RGB, shape (N, H, W, 3).
-        outputs: for each image the network's outputs by name, float32, computed in FP32.
+        images_hwc: uint8, RGB, shape (N, H, W, 3); none for a network that takes no single image.
+        outputs: for each image, or set of inputs, the network's outputs by name, float32, computed in FP32.
+        inputs: for a network that takes no single image: what it takes, by name.
     """
 
     model: str
@@ -45,10 +47,11 @@ class GoldenSet:
     preprocess_sha256: str
     images_hwc: NDArray[np.uint8]
     outputs: tuple[Mapping[str, NDArray[np.float32]], ...]
+    inputs: tuple[Mapping[str, NDArray[np.float32]], ...] = ()
 
     @property
     def count(self) -> int:
-        return int(self.images_hwc.shape[0])
+        return len(self.outputs)
 
 
 def make_golden(
@@ -87,43 +90,48 @@ def make_golden(
             raise
         except Exception as error:
             raise EngineBuildError(f"{checkpoint} cannot be used for '{architecture.name}': {error}") from error
-        for index, image_hwc in enumerate(images_hwc):
-            batch_nchw, _ = preprocessor.prepare(image_for(spec.preprocess.color, image_hwc))
+        inputs = () if spec.output_kind.is_of_one_image else pair_inputs(spec, images_hwc)
+        if inputs:
+            images_hwc = np.empty((0, 1, 1, 3), np.uint8)
+        count = len(inputs) or len(images_hwc)
+        for index in range(count):
+            if inputs:
+                arrays = inputs[index]
+            else:
+                batch_nchw, _ = preprocessor.prepare(image_for(spec.preprocess.color, images_hwc[index]))
+                arrays = {spec.inputs[0].name: batch_nchw}
             with meter.watching() if meter is not None and index == 0 else contextlib.nullcontext():
-                outputs.append(network.forward({spec.inputs[0].name: batch_nchw}))
-            on_progress((index + 1) / len(images_hwc))
+                outputs.append(network.forward(arrays))
+            on_progress((index + 1) / count)
     return GoldenSet(
         model=architecture.name,
         weights_sha256=hashlib.sha256(content).hexdigest(),
         preprocess_sha256=spec.preprocess.sha256,
         images_hwc=images_hwc,
         outputs=tuple(outputs),
+        inputs=inputs,
     )
-
-
-def image_for(color: ColorSpace, image_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bring an RGB image to the channels that a network takes: (H, W, 3), or (H, W, 1) with Rec. 601 weights."""
-    if color is ColorSpace.RGB:
-        return image_hwc
-    gray = np.rint(image_hwc.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
-    return np.ascontiguousarray(gray[..., np.newaxis], np.uint8)
 
 
 def golden_bytes(golden: GoldenSet) -> bytes:
     """Write a golden set as an .npz file; equal sets give equal bytes."""
-    header = {
+    header: dict[str, object] = {
         "format": _FORMAT,
         "model": golden.model,
         "weights_sha256": golden.weights_sha256,
         "preprocess_sha256": golden.preprocess_sha256,
         "names": list(golden.outputs[0]) if golden.outputs else [],
     }
+    if golden.inputs:
+        header |= {"input_names": list(golden.inputs[0]), "count": len(golden.inputs)}
     arrays: dict[str, NDArray[np.uint8] | NDArray[np.float32]] = {
         "header": np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
         "images_hwc": golden.images_hwc,
     }
     for index, outputs in enumerate(golden.outputs):
         arrays |= {f"{index}.{name}": values for name, values in outputs.items()}
+    for index, inputs in enumerate(golden.inputs):
+        arrays |= {f"{index}.input.{name}": values for name, values in inputs.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -165,12 +173,24 @@ def _parse(content: bytes) -> GoldenSet:
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r} instead of {_FORMAT!r}")
         images_hwc = arrays["images_hwc"]
-        if images_hwc.dtype != np.uint8 or images_hwc.ndim != 4 or images_hwc.shape[3] != 3 or not images_hwc.size:
+        is_of_images = "input_names" not in header
+        if images_hwc.dtype != np.uint8 or images_hwc.ndim != 4 or images_hwc.shape[3] != 3:
             raise ValueError(f"images of shape {images_hwc.shape}, {images_hwc.dtype}")
-        outputs = tuple(
-            {name: np.asarray(arrays[f"{index}.{name}"], np.float32) for name in header["names"]}
-            for index in range(images_hwc.shape[0])
+        count = len(images_hwc) if is_of_images else int(header["count"])
+        if count < 1 or bool(images_hwc.size) is not is_of_images:
+            raise ValueError(f"{count} sets of inputs and images of shape {images_hwc.shape}")
+        outputs, inputs = (
+            tuple(
+                {name: np.asarray(arrays[f"{index}.{prefix}{name}"], np.float32) for name in names}
+                for index in range(count)
+            )
+            for prefix, names in (("", header["names"]), ("input.", header.get("input_names", ())))
         )
     return GoldenSet(
-        str(header["model"]), str(header["weights_sha256"]), str(header["preprocess_sha256"]), images_hwc, outputs
+        str(header["model"]),
+        str(header["weights_sha256"]),
+        str(header["preprocess_sha256"]),
+        images_hwc,
+        outputs,
+        () if is_of_images else inputs,
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gps_denied_inference.core.contracts import ArchitectureSpec, OutputKind, PrecisionMode
 from gps_denied_inference.core.errors import EngineBuildError
 
-__all__ = ["probe_inputs", "require_agreement"]
+__all__ = ["probe_inputs", "require_agreement", "row_of_key"]
 
 _SEED = 2026
 _TOLERANCE = {PrecisionMode.FP32: 1e-3, PrecisionMode.FP16: 5e-2}  # of outputs whose values are about 1
@@ -133,7 +133,7 @@ def _paired_error(
     expected: Mapping[str, NDArray[np.float32]],
     found: Mapping[str, NDArray[np.float32]],
 ) -> float:
-    rows = [_row_of_key(outputs, spec) for outputs in (expected, found)]
+    rows = [row_of_key(outputs, spec) for outputs in (expected, found)]
     keys = sorted(rows[0].keys() & rows[1].keys())
     repeated = len(keys) / len(rows[0]) if rows[0] else float(not rows[1])
     if repeated < _REPEATED[precision]:
@@ -153,7 +153,7 @@ def _paired_error(
     return max(errors)
 
 
-def _row_of_key(outputs: Mapping[str, NDArray[np.float32]], spec: ArchitectureSpec) -> dict[tuple[int, int], int]:
+def row_of_key(outputs: Mapping[str, NDArray[np.float32]], spec: ArchitectureSpec) -> dict[tuple[int, int], int]:
     """Rows that are no padding, by what makes them the same in two runs."""
     kept = [int(row) for row in np.flatnonzero(outputs["scores"][0] > 0)]
     if spec.output_kind is OutputKind.MATCHES:

@@ -75,9 +75,9 @@ def correspondence_inputs(
     """
     if spec.output_kind is not OutputKind.CORRESPONDENCES:
         raise InferenceError(f"the network gives {spec.output_kind.value}; expected one that takes two images")
-    preprocessor = Preprocessor(spec.preprocess)
-    first, first_transform = preprocessor.prepare(first_hwc)
-    second, second_transform = preprocessor.prepare(second_hwc)
+    # One preprocessor each: it reuses the memory of its result.
+    first, first_transform = Preprocessor(spec.preprocess).prepare(first_hwc)
+    second, second_transform = Preprocessor(spec.preprocess).prepare(second_hwc)
     arrays = {spec.inputs[0].name: first, spec.inputs[1].name: second}
     return CorrespondenceInputs(arrays, (first_transform, second_transform))
 

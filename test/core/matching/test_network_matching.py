@@ -103,11 +103,12 @@ def test_nan_and_misshapen_outputs_are_refused(name: str) -> None:
 
 def test_correspondences_come_back_in_pixels_of_their_own_images() -> None:
     pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
-    first, second = np.zeros((960, 1280, 1), np.uint8), np.zeros((480, 640, 1), np.uint8)
+    first, second = np.zeros((960, 1280, 1), np.uint8), np.full((480, 640, 1), 255, np.uint8)
     inputs = correspondence_inputs(first, second, DENSE)
     assert {name: values.shape for name, values in inputs.arrays.items()} == {
         item.name: item.shape for item in DENSE.inputs
     }
+    assert not inputs.arrays["image0"].any() and (inputs.arrays["image1"] == 1).all(), "neither overwrites the other"
     returned = {
         "points0": np.full((1, ROWS, 2), np.nan, np.float32),
         "points1": np.full((1, ROWS, 2), np.nan, np.float32),
