@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from gps_denied_inference.core.contracts import Frame
 from gps_denied_inference.core.errors import ImageDecodeError
-from gps_denied_inference.core.health import InputReading
+from gps_denied_inference.core.health import InputMonitor, InputReading
 from gps_denied_inference.core.imaging import ENCODINGS
 from gps_denied_inference.core.interface import (
     compressed_frame_from_message,
@@ -37,10 +37,17 @@ class ImageReception:
         is_compressed: which of the two topics.
         qos: of the subscription.
         submit: called in the executor's thread with the frame and the steady clock of its reception, ns.
+        future_tolerance_ms: how far ahead of the node's clock a stamp may be; read with each image.
     """
 
     def __init__(
-        self, node: Node, *, is_compressed: bool, qos: QoSProfile, submit: Callable[[Frame, int], None]
+        self,
+        node: Node,
+        *,
+        is_compressed: bool,
+        qos: QoSProfile,
+        submit: Callable[[Frame, int], None],
+        future_tolerance_ms: Callable[[], float],
     ) -> None:
         self._node = node
         self._submit = submit
@@ -53,6 +60,7 @@ class ImageReception:
         self._size = ""
         self._time_jumps = 0
         self._qos_incompatibility = ""
+        self._monitor = InputMonitor(future_tolerance_ms=future_tolerance_ms)
         self._subscription: Any = node.create_subscription(
             CompressedImage if is_compressed else Image,
             "image/compressed" if is_compressed else "image",
@@ -78,6 +86,7 @@ class ImageReception:
             time_jumps=self._time_jumps,
             qos_incompatibility=self._qos_incompatibility,
             publisher_count=self._node.count_publishers(self._subscription.topic_name),
+            pace=self._monitor.pace(),
         )
 
     def close(self) -> None:
@@ -106,7 +115,9 @@ class ImageReception:
     def _hand_on(self, message: Any, frame: Frame, received_ns: int) -> None:
         self._received += 1
         self._last_received_ns = received_ns
-        self._stamp_age_ms = (self._node.get_clock().now().nanoseconds - stamp_ns_from_message(message)) / 1e6
+        stamp_ns = stamp_ns_from_message(message)
+        self._stamp_age_ms = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e6
+        self._monitor.note(received_ns, stamp_ns, self._stamp_age_ms, encoding=self._encoding, size=self._size)
         self._submit(frame, received_ns)
 
     def _on_incompatible_qos(self, event: Any) -> None:
@@ -120,4 +131,5 @@ class ImageReception:
     def _on_time_jump(self, _jump: Any) -> None:
         # A looped bag or a restarted simulation: ages computed before are of another time.
         self._time_jumps += 1
+        self._monitor.forget_stamp()
         self._stamp_age_ms = None

@@ -217,6 +217,7 @@ class InferenceNode(GuardedLifecycleNode):
             is_compressed=parameters.text("image_transport") == "compressed",
             qos=image_qos(parameters.text("input_reliability"), parameters.count("input_depth")),
             submit=self._worker.submit,
+            future_tolerance_ms=lambda: parameters.number("input_future_tolerance_ms"),
         )
         parameters.is_configured = True
 
@@ -313,7 +314,7 @@ class InferenceNode(GuardedLifecycleNode):
         except Exception:
             self._ledger.return_dropped(dropped)
             raise
-        self._latency.add(result.timings.total_ms)
+        self._latency.add(result.timings)
         if self._degradation is not None:
             self._degradation.published(result.timings.total_ms)
 
@@ -335,6 +336,7 @@ class InferenceNode(GuardedLifecycleNode):
             counts=self._ledger.counts(),
             latency=self._latency.summary(),
             last_error=self._last_error,
+            gpu_reserved_bytes=0 if self._memory_budget is None else sum(self._memory_budget.snapshot().values()),
             ladder=LadderState() if self._degradation is None else self._degradation.state(),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
     InputReading,
     Level,
+    MemoryMonitor,
+    MemoryReading,
     RecentCounts,
     TaskStatus,
     ThermalReading,
@@ -22,6 +25,7 @@ from gps_denied_inference.core.health import (
     frames_between,
     inference_status,
     input_status,
+    memory_status,
     thermal_status,
     worst_of,
 )
@@ -37,14 +41,14 @@ from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import LATCHED
-from gps_denied_inference.ros.thresholds import thermal_limits
+from gps_denied_inference.ros.thresholds import input_limits, memory_limits, thermal_limits
 
 __all__ = ["NodeReading", "NodeReports"]
 
 _WINDOW_S = 2.0
 """Overload is told at the first report in which it shows, and for this long after it has ended."""
 
-_TASKS = ("engine", "inference", "input", "thermal", "degradation")
+_TASKS = ("engine", "inference", "input", "memory", "thermal", "degradation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class NodeReading:
         counts: of the frames since configure.
         latency: of the published frames in the window.
         last_error: last error met by the worker.
+        gpu_reserved_bytes: of all engines, by the memory budget.
         ladder: where the node stands on its degradation ladder.
     """
 
@@ -75,6 +80,7 @@ class NodeReading:
     counts: FrameCounts
     latency: LatencySummary
     last_error: str
+    gpu_reserved_bytes: int
     ladder: LadderState
 
 
@@ -110,6 +116,7 @@ class NodeReports:
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._reported: FrameCounts | None = None
         self._window = RecentCounts(_WINDOW_S)
+        self._memory = MemoryMonitor()
         self._published_camera_id = ""
         self._model_info_publisher: Any = None
         self._thermal_timer: Any = None
@@ -122,6 +129,7 @@ class NodeReports:
     def begin(self, model: ModelIdentity, thermal_poll_hz: float) -> None:
         """Report a node that has just been configured with this engine: its counters start anew."""
         self._reported = None
+        self._memory.forget()
         self._model_info_publisher = self._node.create_publisher(messages.ModelInfo, "model_info", LATCHED)
         self.publish_model_info(model)
         self._create_report_timer()
@@ -165,7 +173,8 @@ class NodeReports:
         reading = self._read()
         if reading.model is not None and self._published_camera_id != self._parameters.text("camera_id"):
             self.publish_model_info(reading.model)
-        statuses = self._statuses(reading)
+        memory = self._memory.read(reading.gpu_reserved_bytes)
+        statuses = self._statuses(reading, memory)
         self._reported = reading.counts
         self._diagnostics.publish(statuses)
         level, message = worst_of(statuses)
@@ -177,13 +186,18 @@ class NodeReports:
             latency=reading.latency,
             last_error=reading.last_error,
             engine_reloads=reading.engine_reloads,
+            input_rate_hz=math.nan if reading.camera is None else reading.camera.pace.rate_hz,
+            input_jitter_ms=math.nan if reading.camera is None else reading.camera.pace.jitter_ms,
+            resident_bytes=memory.resident_bytes,
+            gpu_reserved_bytes=memory.gpu_reserved_bytes,
+            memory_slope_mib_per_h=memory.slope_mib_per_h,
             ladder=reading.ladder,
         )
         self._health_publisher.publish(
             engine_health_message(self._factory, report, reading.model, stamp_ns=self._now_ns())
         )
 
-    def _statuses(self, reading: NodeReading) -> list[TaskStatus]:
+    def _statuses(self, reading: NodeReading, memory: MemoryReading) -> list[TaskStatus]:
         recent = reading.counts if self._reported is None else frames_between(self._reported, reading.counts)
         statuses = [
             engine_status(
@@ -201,13 +215,14 @@ class NodeReports:
                 self._parameters.number("max_frame_age_ms"),
                 window=self._window.update(reading.counts),
                 overload_warn_share=self._parameters.number("overload_warn_share"),
+                engine_reloads=reading.engine_reloads,
             ),
         ]
         if reading.camera is not None:
-            timeout_s = self._parameters.number("input_timeout_s")
-            statuses.append(input_status(reading.camera, reading.is_working, timeout_s))
+            statuses.append(input_status(reading.camera, reading.is_working, input_limits(self._parameters)))
         else:
             statuses.append(TaskStatus("input", Level.OK, "not subscribed; configure the node"))
+        statuses.append(memory_status(memory, memory_limits(self._parameters)))
         statuses.append(thermal_status(self._thermal(), thermal_limits(self._parameters)))
         statuses.append(degradation_status(reading.ladder))
         return statuses

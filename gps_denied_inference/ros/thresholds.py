@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gps_denied_inference.core.health import Level, ThermalLimits
+from gps_denied_inference.core.health import InputLimits, Level, MemoryLimits, ThermalLimits
 from gps_denied_inference.ros.parameters import NodeParameters
 
-__all__ = ["thermal_limits"]
+__all__ = ["input_limits", "memory_limits", "thermal_limits"]
 
 _LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
 
@@ -15,4 +15,22 @@ def thermal_limits(parameters: NodeParameters) -> ThermalLimits:
     return ThermalLimits(
         unknown_level=_LEVELS[parameters.text("thermal_unknown_level")],
         stuck_after_s=parameters.number("thermal_stuck_after_s"),
+    )
+
+
+def input_limits(parameters: NodeParameters) -> InputLimits:
+    """Limits of the task `input`."""
+    return InputLimits(
+        timeout_s=parameters.number("input_timeout_s"),
+        min_rate_hz=parameters.number("input_min_rate_hz"),
+        max_jitter_ms=parameters.number("input_max_jitter_ms"),
+    )
+
+
+def memory_limits(parameters: NodeParameters) -> MemoryLimits:
+    """Limits of the task `memory`."""
+    return MemoryLimits(
+        max_slope_mib_per_h=parameters.number("memory_max_slope_mib_per_h"),
+        warn_share=parameters.number("memory_warn_share"),
+        error_share=parameters.number("memory_error_share"),
     )

@@ -394,6 +394,70 @@ def check_overload_warn_share(bench: Bench) -> None:
     wait_for(lambda: is_told(True), "the overload in the diagnostics")
 
 
+def _sends_until_input_says(bench: Bench, name: str, value: float, word: str) -> None:
+    bench.start()
+    diagnostics, received = bench.client.diagnostics(), bench.client.features()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+    for _ in range(3):
+        bench.answer(publisher, received)
+    assert bench.client.set_parameter(name, value) == (True, "")
+
+    def is_told() -> bool:
+        publisher.publish(image_message(_PIXELS, "rgb8", time.time_ns()))
+        return word in _input_message(diagnostics)
+
+    wait_for(is_told, f"'{word}' in the input task")
+
+
+def check_input_min_rate_hz(bench: Bench) -> None:
+    _sends_until_input_says(bench, "input_min_rate_hz", 1000.0, "input_min_rate_hz = 1000")
+
+
+def check_input_max_jitter_ms(bench: Bench) -> None:
+    _sends_until_input_says(bench, "input_max_jitter_ms", 1e-6, "input_max_jitter_ms = 1e-06")
+
+
+def check_input_future_tolerance_ms(bench: Bench) -> None:
+    bench.start("input_future_tolerance_ms:=60000.0")
+    diagnostics = bench.client.diagnostics()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+
+    def send() -> str:
+        publisher.publish(image_message(_PIXELS, "rgb8", time.time_ns() + 20 * 10**9))
+        return _input_message(diagnostics)
+
+    wait_for(lambda: send().endswith("images received"), "a tolerated stamp")
+    assert bench.client.set_parameter("input_future_tolerance_ms", 100.0) == (True, "")
+    wait_for(lambda: "stamps lie in the future" in send(), "the stamp as WARN")
+
+
+def _memory_says(bench: Bench, name: str, value: float, level: int) -> None:
+    bench.start()
+    health = bench.client.health()
+    bench.client.bring_up()
+    assert bench.client.set_parameter(name, value) == (True, "")
+    wait_for(lambda: health and health[-1].level == level and name in health[-1].message, f"{name} in the health")
+
+
+def check_memory_warn_share(bench: Bench) -> None:
+    _memory_says(bench, "memory_warn_share", 0.01, 1)
+
+
+def check_memory_error_share(bench: Bench) -> None:
+    _memory_says(bench, "memory_error_share", 0.01, 2)
+
+
+def check_memory_max_slope_mib_per_h(bench: Bench) -> None:
+    # Growth is judged after two minutes: what is seen here is that the limit is taken while the node runs.
+    bench.start()
+    bench.client.bring_up()
+    assert bench.client.set_parameter("memory_max_slope_mib_per_h", 1.0) == (True, "")
+    taken, reason = bench.client.set_parameter("memory_max_slope_mib_per_h", -1.0)
+    assert not taken and "memory_max_slope_mib_per_h" in reason
+
+
 def check_thermal_unknown_level(bench: Bench) -> None:
     bench.start("thermal_sources:=['']", "thermal_unknown_level:=error")
     health = bench.client.health()
@@ -573,6 +637,23 @@ def check_primary_allow_spinning(bench: Bench) -> None:
     assert bench.info().provider.endswith("threads spin")
 
 
+def check_primary_tensorrt_flavour(bench: Bench) -> None:
+    store = EngineStore(bench.folder / "store")
+    name = replace(HOST_NAME, model="efficientnet_lite0_grid", sms=("86",), platform="any", toolchain="rtx1.7.1.116")
+    preprocessing = default_registry().lookup(name.model).spec.preprocess.sha256
+    path = add_engine(store, b"no engine", name, preprocess_sha256=preprocessing)
+    node = bench.start_real(
+        f"engine_store:={store.root}", f"primary.engine_file:={path.name}", "allow_ungated:=true",
+        "primary.runtime:=tensorrt", "primary.tensorrt_flavour:=tensorrt_rtx",
+    )  # fmt: skip
+    assert not bench.client.change_state("configure")
+    assert "tensorrt_rtx" in node.log or "TensorRT for RTX" in node.log
+    assert "package 'tensorrt'" not in node.log
+    assert bench.client.set_parameter("primary.tensorrt_flavour", "tensorrt") == (True, "")
+    assert not bench.client.change_state("configure")
+    wait_for(lambda: "package 'tensorrt'" in node.log or "TensorRT 1" in node.log, "the other TensorRT")
+
+
 def check_primary_precision(bench: Bench) -> None:
     bench.start_real(*REAL_ENGINE, "primary.precision:=fp32")
     bench.client.bring_up()
@@ -637,23 +718,6 @@ def test_wrong_value_is_refused_with_the_right_ones_and_a_static_one_until_clean
 ) -> None:
     node = launcher.start(*fake_engine)
     taken, reason = client.set_parameter("primary.precision", "fp8")
-def check_primary_tensorrt_flavour(bench: Bench) -> None:
-    store = EngineStore(bench.folder / "store")
-    name = replace(HOST_NAME, model="efficientnet_lite0_grid", sms=("86",), platform="any", toolchain="rtx1.7.1.116")
-    preprocessing = default_registry().lookup(name.model).spec.preprocess.sha256
-    path = add_engine(store, b"no engine", name, preprocess_sha256=preprocessing)
-    node = bench.start_real(
-        f"engine_store:={store.root}", f"primary.engine_file:={path.name}", "allow_ungated:=true",
-        "primary.runtime:=tensorrt", "primary.tensorrt_flavour:=tensorrt_rtx",
-    )  # fmt: skip
-    assert not bench.client.change_state("configure")
-    assert "tensorrt_rtx" in node.log or "TensorRT for RTX" in node.log
-    assert "package 'tensorrt'" not in node.log
-    assert bench.client.set_parameter("primary.tensorrt_flavour", "tensorrt") == (True, "")
-    assert not bench.client.change_state("configure")
-    wait_for(lambda: "package 'tensorrt'" in node.log or "TensorRT 1" in node.log, "the other TensorRT")
-
-
     assert not taken and "'fp16'" in reason
     assert client.change_state("configure")
     taken, reason = client.set_parameter("primary.model", "xfeat")

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gps_denied_inference.core.health.input_monitor import InputAnomaly, InputPace
 from gps_denied_inference.core.health.status import Level, TaskStatus
 
-__all__ = ["InputReading", "input_status"]
+__all__ = ["InputLimits", "InputReading", "input_status"]
+
+_REMEDIES = {
+    InputAnomaly.STAMP_IN_FUTURE: "stamps lie in the future; synchronise the camera's clock with this computer's",
+    InputAnomaly.STAMP_BACKWARD: "stamps go backwards; check the camera's clock, and that no other camera sends here",
+    InputAnomaly.SIZE_CHANGED: "the image size changes; fix the camera's mode, check for a second sender",
+    InputAnomaly.ENCODING_CHANGED: "the encoding changes; fix the camera's mode, check for a second sender",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class InputReading:
         time_jumps: backward jumps of the node's clock since configure.
         qos_incompatibility: last incompatible-QoS event, in words; empty when there was none.
         publisher_count: publishers matched on the topic.
+        pace: rate, jitter and anomalies of the last seconds.
     """
 
     topic: str
@@ -34,37 +43,74 @@ class InputReading:
     time_jumps: int
     qos_incompatibility: str
     publisher_count: int
+    pace: InputPace
 
 
-def input_status(reading: InputReading, is_active: bool, timeout_s: float) -> TaskStatus:
+@dataclass(frozen=True, slots=True)
+class InputLimits:
+    """When the input is worth a word.
+
+    Attributes:
+        timeout_s: an active node without an image for this long is WARN.
+        min_rate_hz: fewer images a second are WARN; 0: any rate is good.
+        max_jitter_ms: more jitter is WARN; 0: any jitter is good.
+    """
+
+    timeout_s: float
+    min_rate_hz: float = 0.0
+    max_jitter_ms: float = 0.0
+
+
+def input_status(reading: InputReading, is_active: bool, limits: InputLimits) -> TaskStatus:
     """Judge the input.
 
     Args:
         reading: what the reception knows.
         is_active: the node is active, so images are expected.
-        timeout_s: an active node without an image for this long is WARN.
+        limits: when to warn.
 
     Returns:
-        ERROR for a QoS that keeps a publisher away, WARN for missing images, else OK.
+        ERROR for a QoS that keeps a publisher away. WARN for missing, slow or jittering images, and for some seconds
+        after a size, an encoding or a stamp that a camera should not send. Else OK.
     """
+    pace = reading.pace
     values = {
         "topic": reading.topic,
         "publishers": str(reading.publisher_count),
         "received": str(reading.received),
+        "rate_hz": f"{pace.rate_hz:.2f}",
+        "jitter_ms": f"{pace.jitter_ms:.2f}",
         "seconds_since_last": "never" if reading.seconds_since_last is None else f"{reading.seconds_since_last:.2f}",
         "stamp_age_ms": "unknown" if reading.stamp_age_ms is None else f"{reading.stamp_age_ms:.1f}",
         "encoding": reading.encoding,
         "size": reading.size,
+        **{anomaly.value: str(count) for anomaly, count in pace.total.items()},
         "time_jumps_backward": str(reading.time_jumps),
         "qos_incompatibility": reading.qos_incompatibility,
     }
+
+    def warn(message: str) -> TaskStatus:
+        return TaskStatus("input", Level.WARN, message, values)
+
     if reading.qos_incompatibility and reading.received == 0:
         message = f"a publisher of {reading.topic} offers another QoS: {reading.qos_incompatibility}"
         return TaskStatus("input", Level.ERROR, f"{message}; set input_reliability to match it", values)
     if is_active and reading.seconds_since_last is None:
         message = f"waiting for the first image on {reading.topic} ({reading.publisher_count} publishers)"
-        return TaskStatus("input", Level.WARN, f"{message}; check the camera and the topic's name", values)
-    if is_active and reading.seconds_since_last is not None and reading.seconds_since_last > timeout_s:
-        message = f"no image on {reading.topic} for {reading.seconds_since_last:.1f} s; check the camera"
-        return TaskStatus("input", Level.WARN, message, values)
+        return warn(f"{message}; check the camera and the topic's name")
+    if is_active and reading.seconds_since_last is not None and reading.seconds_since_last > limits.timeout_s:
+        return warn(f"no image on {reading.topic} for {reading.seconds_since_last:.1f} s; check the camera")
+    for anomaly, sentence in _REMEDIES.items():
+        if pace.recent[anomaly]:
+            return warn(f"{pace.recent[anomaly]} of the last images: {sentence}")
+    if is_active and pace.rate_hz < limits.min_rate_hz:
+        return warn(
+            f"{pace.rate_hz:.1f} images a second, fewer than input_min_rate_hz = {limits.min_rate_hz:g}; check the "
+            "camera and its connection"
+        )
+    if is_active and 0.0 < limits.max_jitter_ms < pace.jitter_ms:
+        return warn(
+            f"images come with {pace.jitter_ms:.1f} ms of jitter, more than input_max_jitter_ms = "
+            f"{limits.max_jitter_ms:g}; check the camera's trigger and the load of its computer"
+        )
     return TaskStatus("input", Level.OK, f"{reading.received} images received", values)

@@ -58,9 +58,12 @@ def engine_status(
     }
     complaints = []
     if not model.is_gated:
-        complaints.append("the engine did not pass the engine gate (allow_ungated is set: not for flight)")
+        complaints.append(
+            "the engine did not pass the engine gate (allow_ungated is set: not for flight); build one with "
+            "gdi engine build"
+        )
     if configuration.fallback_reason:
-        complaints.append(f"fallback: {configuration.fallback_reason}")
+        complaints.append(f"fallback: {configuration.fallback_reason}; give what is missing, or request what runs")
     if complaints:
         return TaskStatus("engine", Level.WARN, "; ".join(complaints), values)
     return TaskStatus("engine", Level.OK, f"{model.name} on {model.runtime_label.value}", values)

@@ -21,6 +21,7 @@ def inference_status(
     *,
     window: FrameCounts,
     overload_warn_share: float,
+    engine_reloads: int = 0,
 ) -> TaskStatus:
     """Judge the work on frames.
 
@@ -32,6 +33,7 @@ def inference_status(
         max_frame_age_ms: the limit beyond which frames are dropped as stale.
         window: what was counted in the last seconds.
         overload_warn_share: share of the frames in `window` that may be overwritten by newer ones without a word.
+        engine_reloads: since configure, because a call had hung.
 
     Returns:
         ERROR when frames failed, outputs were not finite, none of the recent frames could be decoded, or frames come
@@ -47,6 +49,12 @@ def inference_status(
         "latency_p50_ms": f"{latency.p50_ms:.2f}",
         "latency_p95_ms": f"{latency.p95_ms:.2f}",
         "latency_p99_ms": f"{latency.p99_ms:.2f}",
+        "latency_max_ms": f"{latency.max_ms:.2f}",
+        **{
+            stage: f"p50 {p50:.2f}, p95 {p95:.2f}, p99 {p99:.2f}, max {highest:.2f}"
+            for stage, (p50, p95, p99, highest) in latency.stages.items()
+        },
+        "engine_reloads": str(engine_reloads),
         "last_error": last_error,
     }
     failed, undecodable, not_finite, stale = (
@@ -66,7 +74,12 @@ def inference_status(
         )
     if undecodable:
         level = Level.WARN if recent.published else Level.ERROR
-        return TaskStatus("inference", level, f"{undecodable} frames were undecodable: {last_error}", values)
+        return TaskStatus(
+            "inference",
+            level,
+            f"{undecodable} frames were undecodable ({last_error}); check the camera's encoding",
+            values,
+        )
     if stale:
         message = f"{stale} frames waited longer than max_frame_age_ms = {max_frame_age_ms:g}; lower the camera's rate"
         return TaskStatus("inference", Level.WARN, message, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gps_denied_inference import __version__
@@ -35,6 +35,10 @@ class EngineHealthReport:
         last_error: last error met by the worker; empty when there was none.
         ladder: where the node stands on its degradation ladder.
         engine_reloads: since configure, because a call had hung.
+        input_rate_hz, input_jitter_ms: of the images that came in the last seconds; NaN where it is not known.
+        resident_bytes: of the process.
+        gpu_reserved_bytes: of all engines, by the memory budget.
+        memory_slope_mib_per_h: growth of the resident memory; NaN while it is not known.
     """
 
     level: int
@@ -45,6 +49,11 @@ class EngineHealthReport:
     last_error: str
     ladder: LadderState = field(default_factory=LadderState)
     engine_reloads: int = 0
+    input_rate_hz: float = math.nan
+    input_jitter_ms: float = math.nan
+    resident_bytes: int = 0
+    gpu_reserved_bytes: int = 0
+    memory_slope_mib_per_h: float = math.nan
 
 
 def features_message(
@@ -171,6 +180,14 @@ def engine_health_message(
         rung_steps=report.ladder.steps,
         last_error=report.last_error,
         engine_reloads=report.engine_reloads,
+        latency_max_ms=report.latency.max_ms,
+        stages_p50=_percentile_of_stages(factory, report.latency, 0, report.latency.p50_ms),
+        stages_p95=_percentile_of_stages(factory, report.latency, 1, report.latency.p95_ms),
+        input_rate_hz=report.input_rate_hz,
+        input_jitter_ms=report.input_jitter_ms,
+        resident_bytes=report.resident_bytes,
+        gpu_reserved_bytes=report.gpu_reserved_bytes,
+        memory_slope_mib_per_h=report.memory_slope_mib_per_h,
     )
 
 
@@ -188,6 +205,16 @@ def thermal_state_message(factory: MessageFactory, state: ThermalState, *, stamp
         cause=state.cause,
         source=state.source,
     )
+
+
+def _percentile_of_stages(factory: MessageFactory, latency: LatencySummary, index: int, total_ms: float) -> Any:
+    nothing = (math.nan,) * 4
+    stages = {
+        item.name: latency.stages.get(item.name, nothing)[index]
+        for item in fields(StageTimings)
+        if item.name != "total_ms"
+    }
+    return factory.make("StageTimings", **stages, total_ms=total_ms)
 
 
 def _timings(factory: MessageFactory, timings: StageTimings) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from gps_denied_inference.core.contracts import StageTimings
 
 __all__ = ["LatencySummary", "LatencyWindow"]
 
@@ -20,7 +22,8 @@ class LatencySummary:
     Attributes:
         count: frames in the window.
         rate_hz: frames per second of the window's length.
-        p50_ms, p95_ms, p99_ms: percentiles, linear interpolation.
+        p50_ms, p95_ms, p99_ms, max_ms: percentiles of the total, linear interpolation.
+        stages: of each stage by its name in `StageTimings`: p50, p95, p99 and the maximum, milliseconds.
     """
 
     count: int
@@ -28,6 +31,8 @@ class LatencySummary:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    max_ms: float = float("nan")
+    stages: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
 
 
 class LatencyWindow:
@@ -42,13 +47,13 @@ class LatencyWindow:
         self._length_ns = int(length_s * 1e9)
         self._clock = clock
         self._lock = threading.Lock()
-        self._entries: deque[tuple[int, float]] = deque(maxlen=10_000)
+        self._entries: deque[tuple[int, StageTimings]] = deque(maxlen=10_000)
         self._start_ns = clock()
 
-    def add(self, latency_ms: float) -> None:
-        """Remember the latency of a frame that was published just now."""
+    def add(self, timings: StageTimings) -> None:
+        """Remember the timings of a frame that was published just now."""
         with self._lock:
-            self._entries.append((self._clock(), latency_ms))
+            self._entries.append((self._clock(), timings))
 
     def summary(self) -> LatencySummary:
         """Return count, rate and percentiles of the frames still in the window."""
@@ -56,9 +61,15 @@ class LatencyWindow:
         with self._lock:
             while self._entries and now_ns - self._entries[0][0] > self._length_ns:
                 self._entries.popleft()
-            latencies = [latency for _, latency in self._entries]
+            timings = [entry for _, entry in self._entries]
             span_s = min(self._length_ns, max(now_ns - self._start_ns, 1)) / 1e9
-        if not latencies:
+        if not timings:
             return LatencySummary(0, float("nan"), float("nan"), float("nan"), float("nan"))
-        p50, p95, p99 = (float(value) for value in np.percentile(latencies, [50, 95, 99]))
-        return LatencySummary(len(latencies), len(latencies) / span_s, p50, p95, p99)
+        table = np.array([list(entry.as_dict().values()) for entry in timings])
+        columns = np.percentile(table, [50, 95, 99, 100], axis=0).T.tolist()
+        stages = {
+            name: (float(p50), float(p95), float(p99), float(highest))
+            for name, (p50, p95, p99, highest) in zip(timings[0].as_dict(), columns, strict=True)
+        }
+        p50, p95, p99, highest = stages.pop("total_ms")
+        return LatencySummary(len(timings), len(timings) / span_s, p50, p95, p99, highest, stages)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,13 @@ from gps_denied_inference.core.contracts import (
 )
 from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
+    InputAnomaly,
+    InputLimits,
+    InputPace,
     InputReading,
     Level,
+    MemoryLimits,
+    MemoryReading,
     TaskStatus,
     ThermalLimits,
     ThermalReading,
@@ -21,13 +27,18 @@ from gps_denied_inference.core.health import (
     engine_status,
     inference_status,
     input_status,
+    memory_status,
     thermal_status,
     worst_of,
 )
 from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary, ModelIdentity
 
 _LATENCY = LatencySummary(10, 10.0, 5.0, 6.0, 7.0)
-_READING = InputReading("/ns/image", 5, 0.1, 12.0, "rgb8", "640x480", 0, "", 1)
+_NONE = dict.fromkeys(InputAnomaly, 0)
+_PACE = InputPace(10.0, 1.0, _NONE, _NONE)
+_READING = InputReading("/ns/image", 5, 0.1, 12.0, "rgb8", "640x480", 0, "", 1, _PACE)
+_LIMITS = InputLimits(timeout_s=2.0)
+_MEMORY = MemoryReading(100 * 2**20, 0, None, 0.4, 1.0, 300.0)
 
 
 def _counts(published: int = 0, **dropped: int) -> FrameCounts:
@@ -146,7 +157,7 @@ def test_readings_that_stand_still_are_a_warning(stuck_after_s: float, level: Le
     ],
 )
 def test_missing_images_are_a_warning_only_while_active(reading: InputReading, is_active: bool, level: Level) -> None:
-    assert input_status(reading, is_active, 2.0).level is level
+    assert input_status(reading, is_active, _LIMITS).level is level
 
 
 def test_worst_status_leads_and_ok_ones_are_silent() -> None:
@@ -191,3 +202,78 @@ def test_lower_rung_warns_with_the_reason_and_what_to_do() -> None:
     assert status.values["seconds_to_step_up"] == "30.0"
     failed = degradation_status(replace(state, error="the network did not return within 5 s"))
     assert failed.level is Level.WARN and "did not return" in failed.message
+
+
+@pytest.mark.parametrize("anomaly", InputAnomaly)
+def test_what_a_camera_should_not_do_is_a_warning_while_it_is_recent(anomaly: InputAnomaly) -> None:
+    met = {**_NONE, anomaly: 2}
+    reading = replace(_READING, pace=replace(_PACE, recent=met, total=met))
+    status = input_status(reading, True, _LIMITS)
+    assert status.level is Level.WARN and status.message.startswith("2 of the last images")
+    assert status.values[anomaly.value] == "2"
+    over = input_status(replace(reading, pace=replace(_PACE, total=met)), True, _LIMITS)
+    assert over.level is Level.OK and over.values[anomaly.value] == "2"
+
+
+def test_slow_or_jittering_images_are_a_warning_beyond_their_limits() -> None:
+    assert input_status(_READING, True, InputLimits(2.0, min_rate_hz=10.0, max_jitter_ms=1.0)).level is Level.OK
+    slow = input_status(_READING, True, InputLimits(2.0, min_rate_hz=10.5))
+    assert slow.level is Level.WARN and "input_min_rate_hz = 10.5" in slow.message
+    uneven = input_status(_READING, True, InputLimits(2.0, max_jitter_ms=0.5))
+    assert uneven.level is Level.WARN and "input_max_jitter_ms = 0.5" in uneven.message
+    assert input_status(_READING, False, InputLimits(2.0, 10.5, 0.5)).level is Level.OK
+
+
+def test_memory_warns_by_share_and_by_growth() -> None:
+    limits = MemoryLimits(max_slope_mib_per_h=100.0, warn_share=0.8, error_share=0.9)
+    assert memory_status(_MEMORY, limits).level is Level.OK
+    assert memory_status(replace(_MEMORY, used_share=0.85), limits).level is Level.WARN
+    assert memory_status(replace(_MEMORY, used_share=0.95), limits).level is Level.ERROR
+    growing = replace(_MEMORY, slope_mib_per_h=101.0)
+    assert memory_status(growing, limits).level is Level.WARN
+    assert memory_status(growing, replace(limits, max_slope_mib_per_h=0.0)).level is Level.OK
+    unknown = replace(_MEMORY, slope_mib_per_h=float("nan"), used_share=float("nan"))
+    assert memory_status(unknown, limits).level is Level.OK
+    assert memory_status(unknown, limits).values["gpu_used_mib"] == "unknown"
+
+
+def _bad_statuses() -> list[TaskStatus]:
+    """One status of every way to be not OK."""
+    cold = ThermalReading(ThermalState(is_telemetry_available=True))
+    hot = ThermalReading(ThermalState(is_telemetry_available=True, thermal_throttle_active=True, cause="heat"))
+    images = [
+        replace(_READING, received=0, seconds_since_last=None),
+        replace(_READING, received=0, qos_incompatibility="policy RELIABILITY, 1 times"),
+        replace(_READING, seconds_since_last=9.0),
+        *(replace(_READING, pace=replace(_PACE, recent={**_NONE, anomaly: 1})) for anomaly in InputAnomaly),
+    ]
+    nothing = LatencySummary(0, float("nan"), float("nan"), float("nan"), float("nan"))
+    drops = [_counts(published=5, **{name: 1}) for name in ("failed", "not_finite", "undecodable", "stale")]
+    quiet = _counts(published=9)
+    return [
+        engine_status(_model(is_gated=False), "active", ""),
+        engine_status(_model(fallback_reason="no GPU"), "active", ""),
+        *(input_status(reading, True, _LIMITS) for reading in images),
+        input_status(_READING, True, InputLimits(2.0, min_rate_hz=99.0)),
+        input_status(_READING, True, InputLimits(2.0, max_jitter_ms=0.1)),
+        *(inference_status(d, d, _LATENCY, "boom", 400.0, window=quiet, overload_warn_share=0.2) for d in drops),
+        inference_status(quiet, _counts(overwritten=2), nothing, "", 400.0, window=quiet, overload_warn_share=0.2),
+        inference_status(
+            quiet, quiet, _LATENCY, "", 400.0, window=_counts(published=5, overwritten=9), overload_warn_share=0.2
+        ),
+        memory_status(replace(_MEMORY, used_share=0.95), MemoryLimits()),
+        memory_status(replace(_MEMORY, used_share=0.99), MemoryLimits()),
+        memory_status(replace(_MEMORY, slope_mib_per_h=1e6), MemoryLimits()),
+        thermal_status(ThermalReading(ThermalState(cause="no sensor")), ThermalLimits()),
+        thermal_status(hot, ThermalLimits()),
+        thermal_status(replace(cold, unchanged_s=1e4), ThermalLimits()),
+    ]
+
+
+_DO = "set|check|give|cool|fix|end|cleanup|configure|synchronise|lower|restart|load|build|wait|prepare|pass|raise|use"
+
+
+@pytest.mark.parametrize("status", _bad_statuses(), ids=lambda status: status.message[:40])
+def test_every_complaint_says_what_to_do(status: TaskStatus) -> None:
+    assert status.level is not Level.OK
+    assert re.search(rf"[;:] ({_DO})\b", status.message), status.message
