@@ -11,7 +11,7 @@ from typing import Any
 from gps_denied_inference.cli.console import say, table
 from gps_denied_inference.cli.demonstration.plan import DemoPlan, quick_plan
 from gps_denied_inference.cli.demonstration.run import run_demo
-from gps_denied_inference.core.evaluation import FlightReport
+from gps_denied_inference.core.evaluation import FlightReport, HeatEpisode
 
 __all__ = ["add_parser", "run"]
 
@@ -59,7 +59,15 @@ def _rows(report: FlightReport, duration_s: float) -> list[tuple[str, str]]:
             f"agreement with {report.agreement.baseline}",
             f"cosine ≥ {report.agreement.cosine_min:.6f}, {report.agreement.speed_up:.1f} times its speed",
         ),
+        *([] if report.heat is None else [("heat episode", _heat(report.heat))]),
         ("cold start", f"{facts.cold_start_s:.1f} s"),
         ("runtime", f"{facts.runtime}, {facts.precision} on {facts.device}"),
         ("took", f"{duration_s:.0f} s"),
     ]
+
+
+def _heat(episode: HeatEpisode) -> str:
+    lowest = max((sample.rung for sample in episode.ladder), default=0)
+    latencies = " → ".join(f"{figures.latency_p50_ms:.0f}" for figures in episode.figures() if figures.frames)
+    last = episode.ladder[-1].rung if episode.ladder else 0
+    return f"rung 0 → {lowest} → {last} of {len(episode.rungs) - 1}; latency p50 {latencies} ms from the top down"
