@@ -46,7 +46,7 @@ class HeatPlan:
     """
 
     rate: float = 1.0
-    hot_s: tuple[float, float] = (9.0, 17.0)
+    hot_s: tuple[float, float] = (10.0, 18.0)
     dwell_s: float = 1.5
     stable_s: float = 2.0
     smaller_input: tuple[int, int] | None = (288, 384)
