@@ -48,9 +48,11 @@ def test_published_layout_loads_strictly(name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYOUT_ONLY)
 def test_no_value_is_lost_or_used_twice(name: str) -> None:
-    entry, _ = meta_module(name)
     published = checkpoint(name)
-    converted = entry.convert(published)
+    try:
+        converted = default_registry().lookup(name).convert(published)
+    except RuntimeNotAvailableError as error:
+        pytest.skip(str(error))
     sizes = {
         "published": sum(value.numel() for key, value in published.items() if "bias_mask" not in key),
         "converted": sum(value.numel() for value in converted.values()),
@@ -64,7 +66,7 @@ def test_no_value_is_lost_or_used_twice(name: str) -> None:
     assert sizes["published"] == sizes["converted"]
 
 
-@pytest.mark.parametrize("name", LAYOUT_ONLY)
+@pytest.mark.parametrize("name", ["dinov3_vits16", "lightglue_superpoint", "mixvpr_resnet50", "superpoint"])
 def test_missing_and_strange_tensors_are_named(name: str) -> None:
     entry, module = meta_module(name)
     published = checkpoint(name)
