@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -260,6 +264,27 @@ def test_changed_bytes_never_reach_tensorrt(
     with caplog.at_level(logging.DEBUG), pytest.raises(EngineHashMismatchError):
         runtime.deserialize_engine(replace(engine, sha256="0" * 64))
     assert not [record for record in caplog.records if record.name.endswith("tensorrt")]
+
+
+@pytest.mark.parametrize("calls", [1, 40, 100])
+def test_ctrl_c_wherever_it_comes_ends_the_build(
+    runtime: TensorrtRuntime, grid_onnx: Path, tmp_path: Path, calls: int
+) -> None:
+    """Python raises it in whatever line it happens to run, which is ours or TensorRT's caller."""
+    told = 0
+
+    def press(_phase: str, _fraction: float) -> None:
+        nonlocal told
+        told += 1
+        if told == calls:
+            # The signal comes from another thread, a little later: not in this call.
+            threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGINT)).start()
+        if told >= calls:
+            time.sleep(0.0005)
+
+    with pytest.raises(KeyboardInterrupt):
+        runtime.compile_engine(grid_onnx, config(tmp_path / "built"), on_progress=press)
+    assert not (tmp_path / "built").exists()
 
 
 def _quantized() -> bytes:
