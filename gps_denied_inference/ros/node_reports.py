@@ -26,6 +26,7 @@ from gps_denied_inference.core.health import (
     inference_status,
     input_status,
     memory_status,
+    node_status,
     thermal_status,
     worst_of,
 )
@@ -43,12 +44,12 @@ from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import LATCHED
 from gps_denied_inference.ros.thresholds import input_limits, memory_limits, thermal_limits
 
-__all__ = ["NodeReading", "NodeReports"]
+__all__ = ["TASKS", "NodeReading", "NodeReports"]
 
 _WINDOW_S = 2.0
 """Overload is told at the first report in which it shows, and for this long after it has ended."""
 
-_TASKS = ("engine", "inference", "input", "memory", "thermal", "degradation")
+TASKS = ("engine", "inference", "input", "memory", "thermal", "degradation", "node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class NodeReports:
         self._thermal_timer: Any = None
         self._health_publisher = node.create_publisher(messages.EngineHealth, "engine_health", 10)
         self._thermal_publisher = node.create_publisher(messages.ThermalState, "thermal_state", LATCHED)
-        self._diagnostics = DiagnosticsPublisher(node, _TASKS)
+        self._diagnostics = DiagnosticsPublisher(node, TASKS)
         self._report_timer: Any = None
         self._create_report_timer()
 
@@ -225,7 +226,12 @@ class NodeReports:
         statuses.append(memory_status(memory, memory_limits(self._parameters)))
         statuses.append(thermal_status(self._thermal(), thermal_limits(self._parameters)))
         statuses.append(degradation_status(reading.ladder))
+        statuses.append(node_status(self._node.get_fully_qualified_name(), self._namesakes()))
         return statuses
+
+    def _namesakes(self) -> int:
+        own = (self._node.get_name(), self._node.get_namespace())
+        return sum(seen == own for seen in self._node.get_node_names_and_namespaces())
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

@@ -12,7 +12,7 @@ import gps_denied_inference.msg as messages
 from gps_denied_inference.ros.qos import LATCHED
 
 _PIXELS = np.zeros((48, 64, 3), np.uint8)
-_TASKS = ("engine", "inference", "input", "memory", "thermal", "degradation")
+_TASKS = ("engine", "inference", "input", "memory", "thermal", "degradation", "node")
 
 
 def _status(diagnostics: list[Any], name: str) -> Any:

@@ -7,6 +7,7 @@ from gps_denied_inference.core.health.inference import inference_status
 from gps_denied_inference.core.health.input_monitor import InputAnomaly, InputMonitor, InputPace
 from gps_denied_inference.core.health.memory import MemoryLimits, MemoryReading, memory_status
 from gps_denied_inference.core.health.memory_monitor import MemoryMonitor, resident_bytes
+from gps_denied_inference.core.health.node import node_status
 from gps_denied_inference.core.health.recent_counts import RecentCounts, frames_between
 from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
 from gps_denied_inference.core.health.thermal import ThermalLimits, ThermalReading, thermal_status
@@ -32,6 +33,7 @@ __all__ = [
     "inference_status",
     "input_status",
     "memory_status",
+    "node_status",
     "resident_bytes",
     "thermal_status",
     "worst_of",

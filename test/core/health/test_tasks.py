@@ -28,6 +28,7 @@ from gps_denied_inference.core.health import (
     inference_status,
     input_status,
     memory_status,
+    node_status,
     thermal_status,
     worst_of,
 )
@@ -261,6 +262,7 @@ def _bad_statuses() -> list[TaskStatus]:
         inference_status(
             quiet, quiet, _LATENCY, "", 400.0, window=_counts(published=5, overwritten=9), overload_warn_share=0.2
         ),
+        node_status("/ns/inference_node", 2),
         memory_status(replace(_MEMORY, used_share=0.95), MemoryLimits()),
         memory_status(replace(_MEMORY, used_share=0.99), MemoryLimits()),
         memory_status(replace(_MEMORY, slope_mib_per_h=1e6), MemoryLimits()),
@@ -277,3 +279,9 @@ _DO = "set|check|give|cool|fix|end|cleanup|configure|synchronise|lower|restart|l
 def test_every_complaint_says_what_to_do(status: TaskStatus) -> None:
     assert status.level is not Level.OK
     assert re.search(rf"[;:] ({_DO})\b", status.message), status.message
+
+
+def test_a_node_of_the_same_name_is_an_error() -> None:
+    assert node_status("/a/inference_node", 1).level is node_status("/a/inference_node", 0).level is Level.OK
+    twin = node_status("/a/inference_node", 2)
+    assert twin.level is Level.ERROR and "2 nodes are named /a/inference_node" in twin.message
