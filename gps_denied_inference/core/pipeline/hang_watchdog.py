@@ -9,6 +9,9 @@ from enum import Enum
 
 __all__ = ["HangState", "HangWatchdog"]
 
+_LONGEST_CHECK_GAP_S = 0.5
+"""Between two checks; more, and the process stood still (SIGSTOP, a suspended computer), or its executor did."""
+
 
 class HangState(Enum):
     """How the engine is, as the watchdog sees it."""
@@ -61,6 +64,8 @@ class HangWatchdog:
         self._reload_timeout_s = reload_timeout_s
         self._clock = clock
         self._lock = threading.Lock()
+        self._checked_ns = clock()
+        self._awake_since_ns: int | None = None
         self._state = HangState.HEALTHY
         self._reload_began_ns = 0
         self._reloads = 0
@@ -81,7 +86,15 @@ class HangWatchdog:
         return self._complaint
 
     def check(self) -> None:
-        """Look at the network once; never blocks. Call it regularly, from one thread."""
+        """Look at the network once; never blocks. Call it several times a second, from one thread.
+
+        After a gap between two checks the present call is given the whole deadline again: the process stood still, and
+        the network with it.
+        """
+        now_ns = self._clock()
+        if (now_ns - self._checked_ns) / 1e9 > _LONGEST_CHECK_GAP_S:
+            self._awake_since_ns = now_ns
+        self._checked_ns = now_ns
         with self._lock:
             state = self._state
         if state is HangState.RELOADING:
@@ -89,6 +102,8 @@ class HangWatchdog:
                 self._end(f"loading the engine again has not ended after {self._reload_timeout_s:g} s")
             return
         deadline_s, busy_s = self._deadline_s(), self._busy_s()
+        if self._awake_since_ns is not None:
+            busy_s = min(busy_s, (now_ns - self._awake_since_ns) / 1e9)
         if state is HangState.GIVEN_UP or deadline_s <= 0.0 or busy_s <= deadline_s or not self._abandon():
             return
         hang = f"the network has not returned for {busy_s * 1e3:.0f} ms (infer_deadline_ms is {deadline_s * 1e3:g})"

@@ -120,3 +120,15 @@ def test_loading_that_hangs_ends_the_process_and_its_late_end_changes_nothing() 
     bench.gate.release()
     bench.watchdog.check()
     assert bench.state() is HangState.GIVEN_UP and len(bench.given_up) == 1 and bench.recovered == 0
+
+
+def test_process_that_stood_still_gives_the_call_its_deadline_again() -> None:
+    bench = Bench()
+    bench.watchdog.check()
+    bench.now_ns, bench.busy_s = 5 * 10**9, 4.9
+    bench.watchdog.check()
+    assert bench.abandoned == 0
+    for tenth in range(1, 13):
+        bench.now_ns, bench.busy_s = (50 + tenth) * 10**8, 4.9 + tenth / 10
+        bench.watchdog.check()
+        assert bench.abandoned == (1 if tenth > 10 else 0)
