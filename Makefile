@@ -1,8 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test test-long demo clean
+.PHONY: help setup lint test test-long faults demo clean
 
 SHELL := /bin/sh
 in_environment = . ./env.sh &&
+# Their tests only compute: two at a time. The others have nodes that must not wait for a processor.
+computing = test/core test/docs test/installation
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -14,10 +16,14 @@ lint: setup ## Style, types and the layers of the package
 	@$(in_environment) sh scripts/lint.sh
 
 test: lint ## Lint and all tests but the long ones
-	@$(in_environment) python -m pytest
+	@$(in_environment) python -m pytest -n 2 --dist loadfile $(computing)
+	@$(in_environment) python -m pytest $(computing:%=--ignore=%)
 
 test-long: setup ## What takes longer; writes a dated record to docs/measurements
 	@$(in_environment) sh scripts/test_long.sh
+
+faults: setup ## Put every fault to the nodes and write docs/faults.md anew
+	@$(in_environment) python -m pytest test/ros/faults && cp build/faults.md docs/faults.md
 
 demo: setup ## Fly over a real orthophoto, replay it to the node, write build/demo/report.html
 	@$(in_environment) gdi demo

@@ -131,11 +131,13 @@ class NodeLauncher:
         remaps: tuple[str, ...] = (),
         params_file: Path | None = None,
         environment: dict[str, str] | None = None,
+        preexec: Callable[[], None] | None = None,
     ) -> NodeProcess:
         """Start an executable.
 
         Args:
             parameters: `name:=value`, as on the command line.
+            preexec: called in the new process before it becomes the node: for limits.
         """
         prefix = get_package_prefix("gps_denied_inference")
         command = [f"{prefix}/lib/gps_denied_inference/{executable}", "--ros-args"]
@@ -151,7 +153,9 @@ class NodeLauncher:
         variables = {**os.environ, "ROS_DOMAIN_ID": str(self._domain_id), "ROS_LOG_DIR": str(self._folder)}
         variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         with log_path.open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=variables | (environment or {}))
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=variables | (environment or {}), preexec_fn=preexec
+            )
         node = NodeProcess(process, log_path)
         self._started.append(node)
         return node
@@ -168,6 +172,7 @@ class Client:
 
     def __init__(self, domain_id: int) -> None:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self.domain_id = domain_id
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain_id)
         self.node = rclpy.create_node("test_client", context=self._context)
