@@ -77,11 +77,16 @@ def _name_other_engine(store: EngineStore) -> None:
     ],
 )
 def test_running_engine_outlives_its_file_and_a_damaged_one_is_never_loaded(
-    bench: FaultBench, store: EngineStore, what: str, break_store: Callable[[EngineStore], None], word: str
+    bench: FaultBench,
+    store: EngineStore,
+    tmp_path: Path,
+    what: str,
+    break_store: Callable[[EngineStore], None],
+    word: str,
 ) -> None:
     expected = "the running engine works on, also after deactivate and activate; configure refuses: ERROR"
     with bench.fault(what, expected) as fault:
-        kept = Path(shutil.copytree(store.root, bench.folder / "kept"))
+        kept = Path(shutil.copytree(store.root, tmp_path / "kept"))
         bench.works()
         break_store(store)
         bench.works()
@@ -93,7 +98,7 @@ def test_running_engine_outlives_its_file_and_a_damaged_one_is_never_loaded(
         fault.observations[-1] = f"ERROR engine: {status.message.replace(str(bench.folder), 'FOLDER')}"
         assert bench.client.state(bench.name) == "unconfigured"
         shutil.rmtree(store.root, ignore_errors=True)
-        kept.rename(store.root)
+        shutil.copytree(kept, store.root)
         bench.bring_up()
         bench.works()
         fault.recovered("with a whole store: configure, activate")
