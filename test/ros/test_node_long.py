@@ -167,8 +167,9 @@ def test_under_overload_the_fake_network_publishes_within_twice_its_own_time(
     assert node.end() == 0
 
 
+@pytest.mark.parametrize("factor", [1.5, 3.0])
 def test_under_overload_the_real_network_publishes_within_twice_its_own_time(
-    client: Client, launcher: NodeLauncher, capsys: pytest.CaptureFixture[str]
+    client: Client, launcher: NodeLauncher, capsys: pytest.CaptureFixture[str], factor: float
 ) -> None:
     # One thread for the network: one that waits for a core that the sender holds would measure the sender.
     node = launcher.start(
@@ -183,9 +184,9 @@ def test_under_overload_the_real_network_publishes_within_twice_its_own_time(
     work_ms = float(np.median([message.timings.total_ms - message.timings.wait_ms for message in features]))
     ratios, unrests = [], []
     for _ in range(3):
-        ratio, unrest, line = _overload(publisher, features, health, 1.5 * 1000.0 / work_ms)
+        ratio, unrest, line = _overload(publisher, features, health, factor * 1000.0 / work_ms)
         with capsys.disabled():
-            print(f"\noverload x 1.5, real network of {work_ms:.1f} ms: {line}")
+            print(f"\noverload x {factor}, real network of {work_ms:.1f} ms: {line}")
         ratios.append(ratio)
         unrests.append(unrest)
     assert node.end() == 0

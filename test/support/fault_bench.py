@@ -26,6 +26,9 @@ BRISK = ("diagnostics_rate_hz:=10.0", "input_timeout_s:=0.5", "input_reliability
 _DEEP = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
+_WITHOUT_COLOUR_AND_TIME = re.compile(r"\x1b\[[\d;]*m|^(\[[^\]]*\] ?)+:? ?|\d{4}-\d\d-\d\d [\d:.]+ ")
+
+
 class Fault:
     """What is seen of one fault while it lasts."""
 
@@ -66,7 +69,7 @@ class Fault:
         """Wait for a word in the node's log and keep the line."""
         log = self._bench.node.wait_for_log(word)
         line = next(line for line in log.splitlines() if word in line)
-        self.observations.append("log: " + re.sub(r"^(\[[^\]]*\] ?)+:? ?", "", line))
+        self.observations.append(f"log: {_WITHOUT_COLOUR_AND_TIME.sub('', line)}")
 
     def recovered(self, how: str, *, task: str = "", level: Level = Level.OK) -> None:
         """Say how it came back; with a task, wait until that is at this level again."""

@@ -126,8 +126,8 @@ def test_second_node_of_the_same_name_is_told(bench: FaultBench, launcher: NodeL
 
 def test_flood_of_lifecycle_requests_is_answered_to_the_last(bench: FaultBench) -> None:
     with bench.fault(
-        "200 lifecycle requests at once, in no order",
-        "those that DDS's queue holds are answered; the node ends in a state",
+        "200 lifecycle requests in no order, eight at a time",
+        "each is answered; the node ends in a state",
     ) as fault:
         caller = bench.client.node.create_client(ChangeState, f"{bench.name}/change_state")
         assert caller.wait_for_service(30.0)
@@ -166,10 +166,14 @@ def test_flood_of_lifecycle_requests_is_answered_to_the_last(bench: FaultBench) 
 @pytest.mark.parametrize(
     ("what", "text", "word"),
     [
-        ("a parameter of the wrong type", "input_depth: many", "input_depth"),
-        ("a number out of its range", "max_frame_age_ms: -1.0", "max_frame_age_ms"),
-        ("a parameter that does not exist", "max_frame_age: 400.0", "did you mean max_frame_age_ms"),
-        ("no YAML", "{[", "cannot be read"),
+        ("a parameter file with a parameter of the wrong type", "input_depth: many", "input_depth"),
+        ("a parameter file with a number out of its range", "max_frame_age_ms: -1.0", "max_frame_age_ms"),
+        (
+            "a parameter file with a parameter that does not exist",
+            "max_frame_age: 400.0",
+            "did you mean max_frame_age_ms",
+        ),
+        ("a parameter file that is no YAML", "{[", "cannot be read"),
     ],
 )
 def test_wrong_parameter_file_ends_the_process_with_a_sentence(
@@ -182,7 +186,7 @@ def test_wrong_parameter_file_ends_the_process_with_a_sentence(
     line = next(line for line in node.log.splitlines() if word in line)
     assert "Traceback" not in node.log
     bench.record(
-        f"a parameter file with {what}",
+        what,
         "the process ends at once with status 1 and a sentence",
         [f"stderr: {line.replace(str(folder), 'FOLDER')}"],
         "with a right file: start it again",
@@ -201,6 +205,6 @@ def test_node_without_shared_memory_works_over_the_network(
         bench.start(preexec=no_file_may_grow)
         bench.bring_up()
         bench.works()
-        fault.note_log("RTPS")
+        fault.note_log("Failed to create segment")
         fault.recovered("none needed; shared memory is used again after a restart")
     assert bench.node.end() == 0

@@ -1,5 +1,6 @@
 """A network that fails in every way it can."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ def bench(make_bench: Callable[[str, str], FaultBench]) -> FaultBench:
 
 def _load(bench: FaultBench, script: str) -> Any:
     """Put an engine in the present one's place."""
-    path = bench.folder / f"engine_{abs(hash(script))}.yaml"
+    path = bench.folder / f"engine_{zlib.crc32(script.encode()):08x}.yaml"
     path.write_text(f"{script}\n")
     request = services.LoadEngine.Request(checkpoint=str(path), allow_other_space=True)
     return bench.client.call(services.LoadEngine, f"{bench.name}/load_engine", request)
@@ -115,8 +116,9 @@ def test_hung_network_is_loaded_again_and_hung_again_ends_the_process(bench: Fau
     with bench.fault("it hangs", "abandoned after infer_deadline_ms; ERROR; the engine is loaded again") as fault:
         _load_well(bench, hang)
         before = bench.balanced()
+        seen = len(bench.features)
         bench.send()
-        bench.wait(lambda: len(bench.features) > 0, "a descriptor")
+        bench.wait(lambda: len(bench.features) > seen, "a descriptor of the first frame, before the one that hangs")
         bench.send()
         fault.observe("engine", Level.ERROR, "has not returned for", "infer_deadline_ms")
         bench.wait(lambda: bench.health[-1].engine_reloads == 1, "the reload")
