@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 in_environment = . ./env.sh &&
-# Their tests only compute: two at a time. The others have nodes that must not wait for a processor.
-computing = test/core test/docs test/installation
+# What must not wait for a processor that another test holds. All others run two at a time.
+alone = test/ros/test_node_overload.py test/ros/test_node_degradation.py test/ros/test_node_hang.py
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -16,8 +16,8 @@ lint: setup ## Style, types and the layers of the package
 	@$(in_environment) sh scripts/lint.sh
 
 test: lint ## Lint and all tests but the long ones
-	@$(in_environment) python -m pytest -n 2 --dist loadfile $(computing)
-	@$(in_environment) python -m pytest $(computing:%=--ignore=%)
+	@$(in_environment) python -m pytest -n 2 --dist loadfile $(alone:%=--ignore=%)
+	@$(in_environment) python -m pytest $(alone)
 
 test-long: setup ## What takes longer; writes a dated record to docs/measurements
 	@$(in_environment) sh scripts/test_long.sh

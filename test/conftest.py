@@ -1,15 +1,21 @@
-"""An engine store as `gdi engine build` makes it: one build serves all tests, each of which changes a copy."""
+"""What all tests share: no time limit on generated examples, and an engine store as `gdi engine build` makes it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy processor is no fault of the code: what takes long is measured in benchmarks.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def built_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that was built once; tests take a copy (`store`)."""
     from gps_denied_inference.cli.main import main
 
     store = tmp_path_factory.mktemp("built") / "store"
