@@ -58,7 +58,6 @@ class FaultTable:
                 lines += ["", f"## {group}", "", "| fault | expected | observed | recovery |", "|---|---|---|---|"]
             cells = (row.fault, row.expected, row.observed, row.recovery)
             lines.append("| " + " | ".join(_cell(text) for text in cells) + " |")
-        path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

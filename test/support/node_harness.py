@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,16 @@ _MATCHING_S = 0.3
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
-    """Return the first truthy value of `condition`, or fail naming `what`."""
+    """Return the first truthy value of `condition`, or fail naming `what`.
+
+    A condition may look at the last message of a list before the first one has come: that is not yet true.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
+        with suppress(IndexError):
+            value = condition()
+            if value:
+                return value
         time.sleep(0.02)
     raise AssertionError(f"waited {timeout_s:g} s for {what}")
 

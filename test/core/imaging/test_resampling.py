@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -65,7 +65,6 @@ def test_the_exact_filter_is_the_one_of_torch_in_float(source: tuple[int, int], 
     np.testing.assert_allclose(reference(image, *target), resized[0].permute(1, 2, 0).numpy(), atol=1e-9)
 
 
-@settings(deadline=None)
 @given(
     source=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     target=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.integers(1, 30), st.integers(1, 20), st.integers(0, 99))
 def test_loaded_index_answers_as_the_one_in_memory(tmp_path: Path, count: int, dimension: int, seed: int) -> None:
     index = index_of(count, dimension, seed)

@@ -32,7 +32,7 @@ def planar_pairs(
     return first, second
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), outlier_share=st.floats(0.0, 0.6))
 def test_homography_is_found_among_outliers(seed: int, outlier_share: float) -> None:
     outliers = int(200 * outlier_share / (1 - outlier_share))

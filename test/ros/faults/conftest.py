@@ -8,15 +8,17 @@ from fault_bench import FaultBench
 from fault_table import FaultTable
 from node_harness import Client, NodeLauncher, client_in_domain
 
-_TABLE = Path(__file__).resolve().parents[3] / "build" / "faults.md"
 MakeBench = Callable[[str, str], FaultBench]
 
 
 @pytest.fixture(scope="session")
-def fault_table() -> Iterator[FaultTable]:
+def fault_table(pytestconfig: pytest.Config) -> Iterator[FaultTable]:
     table = FaultTable()
     yield table
-    table.write(_TABLE)
+    # Only on demand: a run of some of the tests, or of several at a time, sees some of the faults.
+    page = pytestconfig.getoption("write_faults")
+    if page is not None:
+        table.write(page)
 
 
 @pytest.fixture(scope="module")
