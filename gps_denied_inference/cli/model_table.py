@@ -67,7 +67,7 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         "  published names and shapes, not on the published values.",
         "- A licence in **bold** restricts the use of the weights: the network is refused until `accepted_licenses`",
         "  (or `--accept-license`) names the licence. `LicenseRef-unstated`: no licence was found in the authors'",
-        "  repository.",
+        "  repository. All were read there in November 2026.",
         "- *ONNX*: the network exports and agrees with PyTorch, in FP32 and FP16; of layout-only networks with random",
         "  weights. Those of `efficient_loftr` agree in FP32; its FP16 waits for the published ones, since random ones",
         "  turn on the smallest error. Times and memory were measured with random weights: they don't depend on them.",

@@ -35,11 +35,11 @@ from gps_denied_inference.core.engines import (
     read_golden,
 )
 from gps_denied_inference.core.errors import EngineFidelityError, EngineManifestError, SettingsError
-from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
+from gps_denied_inference.core.pipeline import MatchingPipeline, ModelIdentity, Pipeline
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
 from gps_denied_inference.core.settings import EngineSettings, Settings
 
-__all__ = ["assemble_pipeline"]
+__all__ = ["assemble_matcher", "assemble_pipeline"]
 
 _RESERVATIONS = itertools.count(1)
 
@@ -80,11 +80,93 @@ def assemble_pipeline(
         OutOfMemoryError: it does not fit the budget or the device.
     """
     engine = settings.engine(engine_name)
+    loaded = _load(
+        settings,
+        engine,
+        registry=registry,
+        build_flags=build_flags,
+        thermal_publisher=thermal_publisher,
+        memory_budget=memory_budget,
+        host=host,
+        clock=clock,
+        takes_one_image=True,
+    )
+    try:
+        pipeline = Pipeline(
+            loaded.runtime,
+            loaded.handle,
+            loaded.identity,
+            top_k=engine.top_k,
+            clock=clock,
+            on_close=loaded.give_back_reservation,
+        )
+        pipeline.warm_up()
+    except BaseException:
+        loaded.release()
+        raise
+    return pipeline
+
+
+def assemble_matcher(
+    settings: Settings,
+    engine_name: str | None = None,
+    *,
+    registry: ArchitectureRegistry | None = None,
+    build_flags: BuildFlags | None = None,
+    thermal_publisher: ThermalPublisher | None = None,
+    memory_budget: MemoryBudget | None = None,
+    host: HostTuple | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> MatchingPipeline:
+    """Load an engine that matches two images, or their features, and check its outputs. Warm when it returns.
+
+    Arguments and errors are those of `assemble_pipeline`, but that the model must be one that matches.
+    """
+    loaded = _load(
+        settings,
+        settings.engine(engine_name),
+        registry=registry,
+        build_flags=build_flags,
+        thermal_publisher=thermal_publisher,
+        memory_budget=memory_budget,
+        host=host,
+        clock=clock,
+        takes_one_image=False,
+    )
+    return MatchingPipeline(loaded.runtime, loaded.handle, loaded.identity, on_close=loaded.give_back_reservation)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedEngine:
+    """An engine that was loaded and checked, and what it holds."""
+
+    runtime: InferenceRuntime
+    handle: EngineHandle
+    identity: ModelIdentity
+    give_back_reservation: Callable[[], None]
+
+    def release(self) -> None:
+        self.runtime.release_engine(self.handle)
+        self.give_back_reservation()
+
+
+def _load(
+    settings: Settings,
+    engine: EngineSettings,
+    *,
+    registry: ArchitectureRegistry | None,
+    build_flags: BuildFlags | None,
+    thermal_publisher: ThermalPublisher | None,
+    memory_budget: MemoryBudget | None,
+    host: HostTuple | None,
+    clock: Callable[[], int],
+    takes_one_image: bool,
+) -> _LoadedEngine:
     if registry is None:
         registry = default_registry()
         registry.load_modules(settings.architecture_modules)
     spec = registry.lookup(engine.model).spec
-    _refuse_unusable(settings, engine, spec)
+    _refuse_unusable(settings, engine, spec, takes_one_image=takes_one_image)
     runtime = create_runtime(
         engine.runtime,
         enabled=settings.enabled_runtimes,
@@ -122,23 +204,26 @@ def assemble_pipeline(
                 gate_complaint=chosen.complaint,
                 fidelity=fidelity,
             )
-            pipeline = Pipeline(runtime, handle, identity, top_k=engine.top_k, clock=clock, on_close=reservation)
-            pipeline.warm_up()
         except BaseException:
             runtime.release_engine(handle)
             raise
     except BaseException:
         reservation()
         raise
-    return pipeline
+    return _LoadedEngine(runtime, handle, identity, reservation)
 
 
-def _refuse_unusable(settings: Settings, engine: EngineSettings, spec: ArchitectureSpec) -> None:
-    if not spec.output_kind.is_of_one_image:
+def _refuse_unusable(
+    settings: Settings, engine: EngineSettings, spec: ArchitectureSpec, *, takes_one_image: bool
+) -> None:
+    kind = spec.output_kind
+    if kind.is_of_one_image and not takes_one_image:
         raise SettingsError(
-            f"{engine.name}.model",
-            engine.model,
-            f"a network that takes one image; this one gives {spec.output_kind.value} of two",
+            f"{engine.name}.model", engine.model, f"a network that matches; this one gives {kind.value} of one image"
+        )
+    if takes_one_image and not kind.is_of_one_image:
+        raise SettingsError(
+            f"{engine.name}.model", engine.model, f"a network that takes one image; this one gives {kind.value} of two"
         )
     if engine.runtime is not RuntimeLabel.FAKE:
         require_accepted_license(engine.model, spec, settings.accepted_licenses)

@@ -4,6 +4,7 @@ from gps_denied_inference.core.pipeline.accounting import FrameCounts, FrameLedg
 from gps_denied_inference.core.pipeline.hang_watchdog import HangState, HangWatchdog
 from gps_denied_inference.core.pipeline.identity import ModelIdentity, space_id
 from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWindow
+from gps_denied_inference.core.pipeline.matching_pipeline import MatchingPipeline
 from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
 from gps_denied_inference.core.pipeline.rate_limit import RateLimit
 from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker
@@ -17,6 +18,7 @@ __all__ = [
     "HangWatchdog",
     "LatencySummary",
     "LatencyWindow",
+    "MatchingPipeline",
     "ModelIdentity",
     "Pipeline",
     "PipelineResult",

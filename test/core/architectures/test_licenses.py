@@ -14,6 +14,7 @@ from gps_denied_inference.core.engines.build import BuildRequest, build_engine
 from gps_denied_inference.core.errors import EngineBuildError, LicenseNotAcceptedError, SettingsError
 from gps_denied_inference.core.settings import settings_from_mapping
 
+FREE = {"Apache-2.0", "BSD-3-Clause", "MIT"}
 RESTRICTED = replace(XFEAT, license="LicenseRef-Mine", license_restriction="for me alone")
 
 
@@ -64,7 +65,30 @@ def test_pipeline_refuses_a_network_of_two_images() -> None:
 def test_every_entry_names_its_license_origin_and_paper(name: str) -> None:
     spec = default_registry().lookup(name).spec
     assert spec.license and spec.paper
-    assert spec.license.startswith("LicenseRef-") is bool(spec.license_restriction) or not spec.license_restriction
+    assert bool(spec.license_restriction) is (spec.license not in FREE)
     assert spec.weights is not None and spec.weights.url.startswith("https://")
     assert bool(spec.weights.sha256) is bool(spec.weights.distribution)
     assert spec.is_verified_by_layout_only is not bool(spec.weights.distribution)
+
+
+@pytest.mark.parametrize(
+    ("name", "license_name"),
+    [
+        # As the authors' repositories said in November 2026.
+        ("dinov2_vitb14_boq", "MIT"),
+        ("dinov2_vitb14_salad", "GPL-3.0-only"),
+        ("dinov3_vits16", "LicenseRef-DINOv3"),
+        ("efficient_loftr", "Apache-2.0"),
+        ("eigenplaces_resnet50", "MIT"),
+        ("mixvpr_resnet50", "LicenseRef-unstated"),
+        ("netvlad_vgg16", "LicenseRef-unstated"),
+        ("superpoint", "LicenseRef-MagicLeap-SuperPoint"),
+    ],
+)
+def test_license_is_the_one_that_the_authors_state(name: str, license_name: str) -> None:
+    spec = default_registry().lookup(name).spec
+    assert spec.license == license_name
+    if license_name not in FREE:
+        settings = settings_from_mapping({"allow_ungated": True, "allow_cpu_fallback": True, "primary.model": name})
+        with pytest.raises(LicenseNotAcceptedError, match=license_name):
+            assemble_pipeline(settings)

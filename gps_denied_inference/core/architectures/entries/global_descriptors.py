@@ -20,6 +20,7 @@ _NETWORKS = "gps_denied_inference.core.architectures.networks"
 _OWN_TRAINING = "a checkpoint trained with the code there"
 _UNSTATED = "LicenseRef-unstated"
 _UNSTATED_RESTRICTION = "the authors' repository states no licence for code or weights; ask them"
+_COPYLEFT_RESTRICTION = "copyleft: what is passed on together with these weights may fall under the GPL as a whole"
 
 EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
     inputs=(TensorSpec("image", (1, 3, 224, 224)),),
@@ -98,8 +99,8 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
             size,
             url="https://github.com/serizba/salad",
             install=f"{'dino_salad.ckpt' if is_published else _OWN_TRAINING} into weights_dir as {name}_salad.ckpt",
-            license_name=_UNSTATED,
-            license_restriction=_UNSTATED_RESTRICTION,
+            license_name="GPL-3.0-only",
+            license_restriction=_COPYLEFT_RESTRICTION,
             paper=salad_paper,
         )
         registry.register(f"{name}_salad", f"{module}:{name}_salad", spec=salad, converter=f"{module}:rename_salad")
@@ -118,7 +119,8 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
         url="https://github.com/facebookresearch/dinov3",
         install="dinov3_vits16_pretrain_lvd1689m-08c60483.pth into weights_dir as dinov3_vits16.pth",
         license_name="LicenseRef-DINOv3",
-        license_restriction="Meta's own terms, which rule out military and other uses; to be agreed to beforehand",
+        license_restriction="Meta's own terms, which rule out military uses, whatever ITAR controls and more; to be "
+        "agreed to beforehand",
         paper="Siméoni et al., DINOv3, arXiv 2508.10104, 2025, pooled with GeM",
     )
     registry.register(
