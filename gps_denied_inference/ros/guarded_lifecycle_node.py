@@ -14,6 +14,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from gps_denied_inference.core.errors import GpsDeniedInferenceError
+from gps_denied_inference.ros.manager_bond import ManagerBond
 
 __all__ = ["GuardedLifecycleNode"]
 
@@ -25,6 +26,17 @@ class GuardedLifecycleNode(LifecycleNode):
     an ERROR (the node cleans up and is unconfigured; a network that does not return even then leaves it finalized, and
     its memory is given back when the process ends). All are logged with their causes.
     """
+
+    def __init__(self, name: str, **node_options: Any) -> None:
+        super().__init__(name, **node_options)
+        self._manager_bond = ManagerBond(self)
+        self._configure_error = ""
+        """Why the last configure was refused; for the diagnostics."""
+
+    @property
+    def is_bond_enabled(self) -> bool:
+        """Whether a bond to the lifecycle manager is formed while the node is active."""
+        return False
 
     def configure(self) -> None:
         """Load everything. What was loaded is released when it raises."""
@@ -43,8 +55,12 @@ class GuardedLifecycleNode(LifecycleNode):
         """Current primary state (or transition) by its ROS label."""
         return str(self._state_machine.current_state[1])
 
+    def destroy_node(self) -> None:
+        self._manager_bond.end()
+        super().destroy_node()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = self._guarded("configure", self.configure)
+        result = self._guarded("configure", self._configure_with_reason)
         if result is not TransitionCallbackReturn.SUCCESS:
             self._guarded("cleanup after configure", self.release)
         else:
@@ -57,11 +73,18 @@ class GuardedLifecycleNode(LifecycleNode):
         if result is not TransitionCallbackReturn.SUCCESS:
             return result
         result = self._guarded("activate", self.activate)
+        if result is TransitionCallbackReturn.SUCCESS and self.is_bond_enabled:
+            # The manager begins to look for it when this transition has been answered.
+            result = self._guarded("bond", self._manager_bond.form)
+            if result is not TransitionCallbackReturn.SUCCESS:
+                self._guarded("deactivate after bond", self.deactivate)
         if result is not TransitionCallbackReturn.SUCCESS:
             super().on_deactivate(state)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        # First: a manager that waits for the frame in work must not take the node for dead.
+        self._guarded("end of bond", self._manager_bond.end)
         result = self._guarded("deactivate", self.deactivate)
         super().on_deactivate(state)
         # There is no way back to active: a worker that cannot be stopped is an error, not a refusal.
@@ -80,7 +103,18 @@ class GuardedLifecycleNode(LifecycleNode):
         self._forget_destroyed()
         return result
 
+    def _configure_with_reason(self) -> None:
+        self._configure_error = ""
+        try:
+            if self.is_bond_enabled:
+                self._manager_bond.check()
+            self.configure()
+        except GpsDeniedInferenceError as error:
+            self._configure_error = str(error)
+            raise
+
     def _stop(self) -> None:
+        self._guarded("end of bond", self._manager_bond.end)
         try:
             self.deactivate()
         finally:

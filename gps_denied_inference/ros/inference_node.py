@@ -70,7 +70,6 @@ class InferenceNode(GuardedLifecycleNode):
         self._features_publisher: Any = None
         self._ledger = FrameLedger()
         self._latency = LatencyWindow()
-        self._configure_error = ""
         self._last_error = ""
         self._recovery: EngineRecovery | None = None
         self.exit_reason = ""
@@ -95,14 +94,13 @@ class InferenceNode(GuardedLifecycleNode):
 
     # The steps of the lifecycle.
 
+    @property
+    def is_bond_enabled(self) -> bool:
+        return self._node_parameters.flag("bond_enabled")
+
     def configure(self) -> None:
         start_ns = time.monotonic_ns()
-        self._configure_error = ""
-        try:
-            self._configure()
-        except GpsDeniedInferenceError as error:
-            self._configure_error = str(error)
-            raise
+        self._configure()
         assert self._pipeline is not None
         model, configuration = self._pipeline.model, self._pipeline.model.configuration
         self.get_logger().info(

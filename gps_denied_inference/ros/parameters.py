@@ -199,6 +199,12 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         is_dynamic=True,
     ),
     SettingField(
+        "bond_enabled",
+        False,
+        "Form a bond to nav2's lifecycle manager while active, as its nodes do (topic `bond`, heartbeats at 10 Hz); "
+        "needs bondpy.",
+    ),
+    SettingField(
         "deactivate_timeout_s",
         5.0,
         "How long deactivate waits for the frame in work before it fails, s.",

@@ -8,7 +8,6 @@ from rclpy.clock import Clock, ClockType
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.contracts import ThermalState
-from gps_denied_inference.core.errors import GpsDeniedInferenceError
 from gps_denied_inference.core.health import Level, TaskStatus, ThermalReading, thermal_status
 from gps_denied_inference.core.interface import thermal_state_message
 from gps_denied_inference.core.thermal import ThermalStatePublisher, create_source
@@ -46,7 +45,6 @@ class ThermalMonitorNode(GuardedLifecycleNode):
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._thermal: ThermalStatePublisher | None = None
         self._state_timer: Any = None
-        self._configure_error = ""
         self._publisher = self.create_publisher(messages.ThermalState, "thermal_state", LATCHED)
         self._diagnostics = DiagnosticsPublisher(self, ("thermal",))
         self._report_timer: Any = None
@@ -54,13 +52,20 @@ class ThermalMonitorNode(GuardedLifecycleNode):
 
     # The steps of the lifecycle.
 
+    @property
+    def is_bond_enabled(self) -> bool:
+        return self._node_parameters.flag("bond_enabled")
+
     def configure(self) -> None:
-        self._configure_error = ""
-        try:
-            self._configure()
-        except GpsDeniedInferenceError as error:
-            self._configure_error = str(error)
-            raise
+        parameters = self._node_parameters
+        source, reason = create_source(parameters.sources, timeline=parameters.timeline)
+        self.get_logger().info(f"thermal source: {reason}")
+        self._thermal = ThermalStatePublisher(
+            source, parameters.number("thermal_poll_hz"), on_flip=self._publish, source_reason=reason
+        )
+        self._create_report_timer()
+        self._publish_present()
+        parameters.is_configured = True
 
     def activate(self) -> None:
         assert self._thermal is not None
@@ -90,17 +95,6 @@ class ThermalMonitorNode(GuardedLifecycleNode):
         self.deactivate()
         self.release()
         self._log_bridge.remove()
-
-    def _configure(self) -> None:
-        parameters = self._node_parameters
-        source, reason = create_source(parameters.sources, timeline=parameters.timeline)
-        self.get_logger().info(f"thermal source: {reason}")
-        self._thermal = ThermalStatePublisher(
-            source, parameters.number("thermal_poll_hz"), on_flip=self._publish, source_reason=reason
-        )
-        self._create_report_timer()
-        self._publish_present()
-        parameters.is_configured = True
 
     # Reports, on the executor's thread; a throttle that begins or ends is published on the polling thread at once.
 

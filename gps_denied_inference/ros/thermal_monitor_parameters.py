@@ -18,6 +18,7 @@ _NAMES = (
     "diagnostics_rate_hz",
     "thermal_unknown_level",
     "thermal_stuck_after_s",
+    "bond_enabled",
 )
 
 THERMAL_MONITOR_FIELDS: tuple[SettingField, ...] = tuple(

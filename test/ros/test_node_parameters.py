@@ -14,12 +14,14 @@ import pytest
 import rclpy
 import yaml
 from ament_index_python.packages import get_package_share_directory
+from bond_stand_in import with_bondpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import REAL_ENGINE, fake_parameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from small_engines import HOST_NAME, add_engine
+from std_msgs.msg import String
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.architectures import default_registry
@@ -557,6 +559,13 @@ def check_deadline_ms(bench: Bench) -> None:
     assert health[-1].rung == 0
     assert bench.client.set_parameter("deadline_ms", 1.0) == (True, "")
     _is_at(bench, health, 1)
+
+
+def check_bond_enabled(bench: Bench) -> None:
+    said = bench.client.collect(String, "/bond")
+    bench.start("bond_enabled:=true", environment=with_bondpy(bench.folder))
+    bench.client.bring_up()
+    wait_for(lambda: said, "a heartbeat")
 
 
 def check_deactivate_timeout_s(bench: Bench) -> None:
