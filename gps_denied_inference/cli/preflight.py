@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gps_denied_inference.cli.preflight_checks import (
     check_fidelity,
     check_gate,
     check_index,
+    check_ladder,
     check_latency,
     check_memory,
     check_placement,
@@ -24,11 +26,14 @@ from gps_denied_inference.cli.preflight_checks import (
 from gps_denied_inference.cli.replay_report import model_fields, percentile_fields
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import ThermalState
+from gps_denied_inference.core.engines import MemoryBudget
 from gps_denied_inference.core.engines.manifest import ManifestEntry
 from gps_denied_inference.core.engines.store import EngineStore
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, SettingsError, TelemetryUnavailableError
 from gps_denied_inference.core.evaluation import percentiles
-from gps_denied_inference.core.settings import Settings, settings_from_mapping
+from gps_denied_inference.core.governor import LoadedLadder, read_ladder
+from gps_denied_inference.core.pipeline import Pipeline
+from gps_denied_inference.core.settings import EngineSettings, Settings, settings_from_mapping
 from gps_denied_inference.core.thermal import create_source
 
 __all__ = ["add_parser", "run"]
@@ -39,13 +44,18 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "preflight",
         help="check an engine and this computer before a flight",
-        description="Loads the engine as the node would: gate, fidelity, then its latency when warm, memory, the map's "
-        "index, clock and thermal state. Ends with status 1 when one of them fails.",
+        description="Loads the engine as the node would: gate, fidelity, then its latency when warm, memory, the "
+        "engines of a degradation ladder, the map's index, clock and thermal state. Ends with status 1 when one of "
+        "them fails.",
     )
     parser.add_argument("--store", type=Path, help="engine store; default: engine_store of --params")
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the node; options win")
     parser.add_argument("--engine", metavar="FILE", help="name of the engine file; default: the newest that fits")
     parser.add_argument("--index", type=Path, metavar="DIR", help="folder of the map's tile index")
+    parser.add_argument("--ladder", type=Path, metavar="FILE", help="degradation ladder: its engines are loaded, too")
+    parser.add_argument(
+        "--allow-other-space", action="store_true", help="the ladder's engines may live in another space"
+    )
     parser.add_argument("--budget-ms", type=float, default=400.0, help="bound of the p99 latency (default 400)")
     parser.add_argument("--frames", type=_frames, default=100, help="frames to time (default 100)")
     parser.add_argument("--require-signature", action="store_true", default=None, help="refuse an unsigned store")
@@ -99,8 +109,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _checks(settings: Settings, options: argparse.Namespace) -> tuple[list[Check], dict[str, Any]]:
     wall_s, steady_s = time.time(), time.monotonic()
     thermal = check_thermal(lambda: _read_thermal(settings))
+    memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
     try:
-        pipeline = assemble_pipeline(settings)
+        pipeline = assemble_pipeline(settings, memory_budget=memory_budget)
     except GpsDeniedInferenceError as error:
         # The gate, the fidelity check, the runtime or the memory budget refused; its sentence says which.
         refusal = Check("load", Level.FAIL, f"{type(error).__name__}: {error}")
@@ -122,6 +133,8 @@ def _checks(settings: Settings, options: argparse.Namespace) -> tuple[list[Check
                 device,
             ),
         ]
+        if options.ladder is not None:
+            checks.append(_check_ladder(options, settings, pipeline, memory_budget))
         if options.index is not None:
             checks.append(check_index(options.index, model))
         built_at = entry.built_at if entry is not None else ""
@@ -135,6 +148,22 @@ def _checks(settings: Settings, options: argparse.Namespace) -> tuple[list[Check
             "budget_ms": options.budget_ms,
         }
     return checks, facts
+
+
+def _check_ladder(options: argparse.Namespace, settings: Settings, top: Pipeline, memory_budget: MemoryBudget) -> Check:
+    engine = settings.engine()
+
+    def load(changed: EngineSettings) -> Pipeline:
+        engines = tuple(changed if item is engine else item for item in settings.engines)
+        return assemble_pipeline(replace(settings, engines=engines), memory_budget=memory_budget)
+
+    return check_ladder(
+        lambda: LoadedLadder(
+            read_ladder(options.ladder), engine, top, load, allow_other_space=options.allow_other_space
+        ),
+        options.frames,
+        options.budget_ms,
+    )
 
 
 def _manifest_entry(settings: Settings, engine_file: str) -> ManifestEntry | None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from gps_denied_inference.cli.checks import Check, Level
 from gps_denied_inference.core.contracts import ImageFrame, ThermalState
-from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError
 from gps_denied_inference.core.evaluation import percentiles
+from gps_denied_inference.core.governor import LoadedLadder
 from gps_denied_inference.core.index import load_tile_index
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
@@ -22,6 +23,7 @@ __all__ = [
     "check_fidelity",
     "check_gate",
     "check_index",
+    "check_ladder",
     "check_latency",
     "check_memory",
     "check_placement",
@@ -82,6 +84,25 @@ def check_latency(latencies_ms: Sequence[float], budget_ms: float) -> Check:
     if not measured.p99 <= budget_ms:
         return Check("latency", Level.FAIL, f"{text}; {budget_ms:g} ms are allowed: take a smaller network or a GPU")
     return Check("latency", Level.OK, f"{text}; {budget_ms:g} ms are allowed")
+
+
+def check_ladder(load: Callable[[], LoadedLadder], frames: int, budget_ms: float) -> Check:
+    """Load the engines of a degradation ladder beside the normal one, and hold each to the same latency."""
+    try:
+        ladder = load()
+    except GpsDeniedInferenceError as error:
+        return Check("ladder", Level.FAIL, f"{type(error).__name__}: {error}")
+    try:
+        names = ", ".join(f"'{rung.name}'" for rung in ladder.ladder.rungs)
+        text = f"{names} with {len(ladder.engines)} engines"
+        for pipeline in ladder.engines[1:]:
+            latency = check_latency(measure_latency(pipeline, frames), budget_ms)
+            text += f"; {pipeline.model.engine_file or pipeline.model.name}: {latency.text}"
+            if latency.level is not Level.OK:
+                return Check("ladder", latency.level, text)
+        return Check("ladder", Level.OK, text)
+    finally:
+        ladder.close()
 
 
 def check_memory(needed_bytes: int, budget_bytes: int, free_bytes: int | None, where: str) -> Check:

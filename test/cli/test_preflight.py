@@ -66,6 +66,30 @@ def test_missing_engine_is_refused_with_the_command_that_builds_it(
     assert "gdi engine build xfeat --runtime onnx_trt_ep" in report["checks"][0]["text"]
 
 
+def test_engines_of_the_ladder_are_loaded_and_timed(
+    built_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ladder = tmp_path / "ladder.yaml"
+    ladder.write_text(
+        "rungs:\n  - name: full\n  - {name: torch, runtime: pytorch_fp16}\n  - {name: slow, max_rate_hz: 2}\n"
+    )
+    more = ("--ladder", str(ladder), "--allow-other-space", "--allow-cpu-fallback")
+    assert main(preflight(built_store, *more)) == 0
+    report, levels = report_of(capsys)
+    text = next(check["text"] for check in report["checks"] if check["name"] == "ladder")
+    assert levels["ladder"] == "ok"
+    assert "'full', 'torch', 'slow' with 2 engines" in text and "torch" in text.split(";")[1] and "p99" in text
+
+    assert main(preflight(built_store, *more, "--budget-ms", "0.001")) == 1
+    assert report_of(capsys)[1]["ladder"] == "fail"
+
+    ladder.write_text("rungs:\n  - name: full\n  - {name: other, model: xfeat}\n")
+    assert main(preflight(built_store, *more)) == 1
+    report, levels = report_of(capsys)
+    assert [name for name, level in levels.items() if level == "fail"] == ["ladder"]
+    assert "gdi engine build xfeat" in str(report["checks"])
+
+
 def write_index(folder: Path, space_id: str, dimension: int = 448) -> Path:
     descriptors = np.random.default_rng(1).normal(size=(4, dimension)).astype(np.float32)
     save_tile_index(TileIndex(space_id, descriptors, np.zeros((4, 2)), np.zeros(4)), folder)
