@@ -22,7 +22,8 @@
     ├── OutOfMemoryError                 the device's memory is exhausted, while loading or inferring
     ├── RuntimeNotAvailableError         a runtime that is disabled, or whose package or device is absent
     ├── TelemetryUnavailableError        a thermal source cannot be read
-    └── ReplayError                      a bag that cannot be read or written
+    ├── ReplayError                      a bag that cannot be read or written
+    └── EvaluationError                  data to be judged by that cannot be read, or that lack what is needed
 
 A third-party exception is wrapped once, where it is first met, and stays reachable as `__cause__`.
 """
@@ -40,6 +41,7 @@ __all__ = [
     "EngineManifestError",
     "EngineSchemaMismatchError",
     "EngineSidecarMissingError",
+    "EvaluationError",
     "GpsDeniedInferenceError",
     "ImageDecodeError",
     "InferenceError",
@@ -158,3 +160,7 @@ class TelemetryUnavailableError(GpsDeniedInferenceError):
 
 class ReplayError(GpsDeniedInferenceError):
     """A bag cannot be read, holds no images, or cannot be written."""
+
+
+class EvaluationError(GpsDeniedInferenceError):
+    """Images, positions, maps or pairs to be judged by cannot be read, or lack what the figures need."""

@@ -8,10 +8,26 @@ from gps_denied_inference.core.evaluation.flight_report import (
     MapPicture,
     RunFacts,
 )
+from gps_denied_inference.core.evaluation.ground_motion import (
+    GroundMotion,
+    MotionScore,
+    ground_motion,
+    score_motions,
+)
 from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode, HeatFrame, RungFigures, RungSample
 from gps_denied_inference.core.evaluation.html_report import html_report
 from gps_denied_inference.core.evaluation.json_report import json_report
+from gps_denied_inference.core.evaluation.match_score import (
+    AUC_THRESHOLDS_PX,
+    MatchScore,
+    PairOutcome,
+    area_under_curve,
+    corner_error_px,
+    score_matches,
+)
 from gps_denied_inference.core.evaluation.percentiles import Percentiles, percentiles
+from gps_denied_inference.core.evaluation.place_recall import RANKS, PlaceRecall, score_places
+from gps_denied_inference.core.evaluation.positions import PositionedImage, read_positions
 from gps_denied_inference.core.evaluation.retrieval import (
     RetrievalScore,
     heading_octants,
@@ -23,13 +39,21 @@ from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreem
 from gps_denied_inference.core.evaluation.samples import HealthSample, ThermalSample
 
 __all__ = [
+    "AUC_THRESHOLDS_PX",
+    "RANKS",
     "FlightReport",
     "FrameOutcome",
+    "GroundMotion",
     "HealthSample",
     "HeatEpisode",
     "HeatFrame",
     "ImagePair",
     "MapPicture",
+    "MatchScore",
+    "MotionScore",
+    "PairOutcome",
+    "PlaceRecall",
+    "PositionedImage",
     "RunFacts",
     "RungFigures",
     "RungSample",
@@ -40,9 +64,16 @@ __all__ = [
     "ReplayAccounting",
     "RetrievalScore",
     "RuntimeAgreement",
+    "area_under_curve",
+    "corner_error_px",
+    "ground_motion",
     "heading_octants",
     "percentiles",
     "position_errors_m",
+    "read_positions",
+    "score_matches",
+    "score_motions",
+    "score_places",
     "score_retrieval",
     "self_similarity",
 ]
