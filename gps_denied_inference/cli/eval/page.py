@@ -45,7 +45,7 @@ _TITLES = {
 def add_action(actions: Any) -> None:
     """Add the action."""
     parser = actions.add_parser("page", help="write the page docs/quality.md of files that vpr and match wrote")
-    parser.add_argument("files", nargs="+", type=Path, help="JSON files, in the order of the page")
+    parser.add_argument("files", nargs="+", type=Path, help="JSON files")
     parser.set_defaults(run_action=run)
 
 
@@ -67,7 +67,8 @@ def quality_page(results: Sequence[Mapping[str, Any]], registry: ArchitectureReg
         registry: names the networks without published weights.
     """
     parts = [_HEAD]
-    for item in results:
+    order = list(_TITLES)
+    for item in sorted(results, key=lambda item: order.index((item["kind"], item["data"]["source"]))):
         data = item["data"]
         parts.append(f"## {_TITLES[item['kind'], data['source']]}")
         parts.append(_description(item))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,20 @@ def test_refinement_of_loftr_follows_the_features_by_pixels_and_below(loftr: Any
     _, pulled = loftr._refine(first.flatten(1, 2), second.flatten(1, 2))
     assert 0.5 < float(pulled[0, 0] - points1[0, 0]) <= 1.0
     assert abs(float(pulled[0, 1] - points1[0, 1])) < 0.3
+
+
+def test_loftr_in_half_precision_finds_the_same(loftr: Any) -> None:
+    image = gray()[..., :96, :96]
+    moved = gray()[..., :96, 8 : 8 + 96]
+    with torch.inference_mode():
+        first = loftr(image, moved)
+        second = emulate_half_precision(copy.deepcopy(loftr))(image, moved)
+    places = []
+    for points0, points1, scores in (first, second):
+        rows = scores[0] > 0
+        cells = [(int(x), int(y)) for x, y in torch.div(points0[0][rows], 8, rounding_mode="floor").tolist()]
+        places.append(dict(zip(cells, points1[0][rows], strict=True)))
+    common = places[0].keys() & places[1].keys()
+    assert len(common) > 0.9 * max(len(places[0]), len(places[1]))
+    distances = torch.stack([(places[0][cell] - places[1][cell]).norm() for cell in common])
+    assert distances.median() < 0.01 and (distances < 1).float().mean() > 0.9
