@@ -21,8 +21,8 @@ that is given an existing `--output` goes on with the rows that are missing.
 
 - *published*: the weights that the package named in [models.md](models.md) brings. *random*: the same networks,
   untrained, through the same code: what is left of a figure then, the weights have no part in.
-- Every row: FP32, at most 1024 keypoints an image, the homography fitted with MAGSAC++ at 3 px. No threshold of a
-  matcher was changed from what its authors publish.
+- Every row: FP32, at most 1024 keypoints an image, the homography fitted with MAGSAC++ at 3 px. `mutual_nearest`
+  keeps every mutual pair, without a bound on similarity or ratio; matching networks have their authors' thresholds.
 - What was chosen on what: the orthophoto is that of the package `deepforest` (NEON, 230 by 247 m, 10 cm a pixel). Its
   *west half* served to write these commands and to choose how high the virtual camera flies. All figures are from the
   *east half*, which was looked at once, for this page; the map to be recognised is the whole. On the real frames
@@ -94,7 +94,7 @@ def _description(item: Mapping[str, Any]) -> str:
             f"neighbours on one line, and on different lines; frames are made {data['width_px']} px wide. "
             "There is no true homography: a pair agrees when the homography puts the second camera within "
             f"{data['within_m']:g} m and {data['within_deg']:g}° of where GPS and heading do. GPS itself, which is not "
-            "corrected, is good for 1–2 m of the median error."
+            "corrected, is good for 1–2 m of the median error, and trees, which are no plane, for more."
         )
     else:
         text = (
