@@ -110,14 +110,26 @@ def test_places_of_a_map_are_recognised_and_a_file_grows_row_by_row(
     assert "# Quality" in capsys.readouterr().out
 
 
-def test_tiles_of_a_folder_take_the_place_of_a_map(ground: Path, tmp_path: Path) -> None:
+def test_tiles_of_a_folder_take_the_place_of_a_map(
+    ground: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = ground / "queries"
+    arguments = ["eval", "vpr", str(queries), "--tiles", str(tmp_path), "--model", "thumbnail_16x16"]
+    for picture_path in queries.glob("*.png"):
+        (tmp_path / picture_path.name).symlink_to(picture_path)
+    table = (queries / "positions.csv").read_text()
+    (tmp_path / "positions.csv").write_text(table)
     output = tmp_path / "figures.json"
-    queries = str(ground / "queries")
-    arguments = ["eval", "vpr", queries, "--tiles", queries, "--within-m", "1", "--model", "thumbnail_16x16"]
     assert main([*arguments, "--output", str(output)]) == 0
     content = json.loads(output.read_text())
-    assert content["data"]["tiles"] == 4
-    assert content["rows"][0]["scores"]["none"]["recall"][0] >= 0.5, "those taken north-up find themselves"
+    assert (content["data"]["tiles"], content["data"]["tile_m"], content["data"]["within_m"]) == (4, 70.0, 35.0)
+    assert content["rows"][0]["scores"]["none"]["recall"][0] == 1.0
+    (tmp_path / "positions.csv").write_text(table.replace(",meters_per_pixel", ",unknown"))
+    assert main(arguments) == 1
+    assert "give --within-m" in sentence(capsys)
+    assert main([*arguments, "--within-m", "20", "--output", str(tmp_path / "again.json")]) == 0
+    content = json.loads((tmp_path / "again.json").read_text())
+    assert content["rows"][0]["scores"]["none"]["recall"][0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +143,7 @@ def test_tiles_of_a_folder_take_the_place_of_a_map(ground: Path, tmp_path: Path)
         (["eval", "vpr", "--fly", "3", "--map", "MAP", "--height", "900"], "too small for views"),
         (["eval", "vpr", "QUERIES", "--map", "nothing.tif"], "nothing.tif cannot be read as a map"),
         (["eval", "vpr", "nowhere", "--map", "MAP"], "is no folder"),
-        (["eval", "vpr", "QUERIES", "--tiles", "QUERIES"], "--within-m"),
+        (["eval", "vpr", "QUERIES", "--tiles", "nowhere"], "is no folder"),
         (["eval", "vpr", "QUERIES", "--map", "MAP", "--tile-m", "500"], "too small for views"),
         (["eval", "vpr", "QUERIES", "--map", "MAP", "--model", "xfeat"], "'xfeat' gives local_features"),
         (["eval", "vpr", "QUERIES", "--map", "MAP", "--model", "nothing"], "no architecture is named 'nothing'"),

@@ -36,6 +36,7 @@ than their heading says; it is corrected by 180°."""
 _TITLES = {
     ("vpr", "flight"): "Place recognition over the orthophoto",
     ("vpr", "folder"): "Place recognition with real frames",
+    ("vpr", "tiles"): "Place recognition with tiles of a folder",
     ("match", "orthophoto"): "Matching views of the orthophoto",
     ("match", "frames"): "Matching real frames",
     ("match", "pairs"): "Matching pairs",
@@ -111,6 +112,11 @@ def _description(item: Mapping[str, Any]) -> str:
 
 
 def _vpr_description(data: Mapping[str, Any]) -> str:
+    if data["source"] == "tiles":
+        return (
+            f"`gdi eval vpr QUERIES --tiles {data['map']}`. {data['queries']} queries, {data['tiles']} tiles. A query "
+            f"counts as recalled when a candidate's centre is at most {data['within_m']:g} m from its true place."
+        )
     tiles = (
         f"{data['tiles']} tiles of {data['tile_m']:g} m, {data['stride_m']:.1f} m apart, north-up. A query counts as "
         f"recalled when a candidate's centre is at most {data['within_m']:g} m from its true place. Each query is "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,12 @@ def add_action(actions: Any) -> None:
     )
     parser.add_argument("--map", type=Path, metavar="FILE", help="GeoTIFF, or picture with a world file")
     parser.add_argument("--map-crs", default="", metavar="EPSG:…", help="coordinate system of a map that names none")
-    parser.add_argument("--tiles", type=Path, metavar="FOLDER", help="tiles with positions, in place of a map")
+    parser.add_argument(
+        "--tiles",
+        type=Path,
+        metavar="FOLDER",
+        help="tiles in place of a map: with positions.csv, ZOOM/X/Y.png, or georeferenced",
+    )
     parser.add_argument("--meters-per-pixel", type=float, help="of the queries, where the table does not say")
     parser.add_argument("--fov-deg", type=float, help="horizontal field of view of the queries, with their height")
     parser.add_argument("--tile-m", type=float, help="side of a tile (default: what a query shows at any heading)")
@@ -214,26 +219,27 @@ def _data(options: argparse.Namespace) -> tuple[_Data, dict[str, Any]]:
 
 
 def _data_of_tiles(options: argparse.Namespace) -> tuple[_Data, dict[str, Any]]:
-    tiles, place, digest = tiles_of_folder(options.tiles, None)
-    if options.within_m is None:
-        raise EvaluationError("--tiles needs --within-m: how far a tile's centre may lie from a recalled query")
-    queries = _answerable(_queries(options, place), tiles, options.within_m)
-    # Without a map nothing says how large a tile is; queries are cut to their own shorter side, as tiles are.
-    side_m = options.tile_m or 1.0
-    if not options.tile_m:
-        queries = [
-            PlaceQuery(query.load, query.x_m, query.y_m, query.yaw_deg, None, query.is_yaw_known) for query in queries
-        ]
+    tiles, place, side_m, digest = tiles_of_folder(options.tiles)
+    queries = _queries(options, place)
+    if side_m is None or any(query.meters_per_pixel is None for query in queries):
+        # Nothing says how large a tile or a query is: a query's shorter side is taken as a tile's.
+        queries = [replace(query, meters_per_pixel=None) for query in queries]
+    within_m = options.within_m or (side_m or 0.0) / 2
+    if not within_m:
+        raise EvaluationError("the size of the tiles is unknown; give --within-m, how far a recalled tile may lie")
+    asked = len(queries)
+    queries = _answerable(queries, tiles, within_m)
     description = {
-        "source": "folder",
+        "source": "tiles",
         "map": options.tiles.resolve().name,
         "map_sha256": digest,
         "queries": len(queries),
+        "queries_left_out": asked - len(queries),
         "tiles": len(tiles),
-        "tile_m": options.tile_m,
-        "within_m": options.within_m,
+        "tile_m": side_m,
+        "within_m": within_m,
     }
-    return _Data(tiles, queries, side_m, options.within_m), description
+    return _Data(tiles, queries, side_m or 1.0, within_m), description
 
 
 def _map(options: argparse.Namespace) -> tuple[Orthophoto, Place | None, str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.cli.eval.match_data import read_rgb
 from gps_denied_inference.core.errors import EvaluationError
-from gps_denied_inference.core.evaluation import PositionedImage, read_positions
+from gps_denied_inference.core.evaluation import PositionedImage, read_positions, read_tiles
 from gps_denied_inference.core.flight import (
     CONDITIONS,
     CameraPose,
@@ -69,7 +69,6 @@ class PlaceQuery:
         x_m, y_m: where it was taken, map frame.
         yaw_deg: direction of its top; 0 when unknown: it is taken as north-up.
         meters_per_pixel: on the ground; None when unknown: its shorter side is taken as a tile's.
-        is_yaw_known: False leaves its corners in place.
     """
 
     load: Callable[[], NDArray[np.uint8]]
@@ -77,7 +76,6 @@ class PlaceQuery:
     y_m: float
     yaw_deg: float
     meters_per_pixel: float | None
-    is_yaw_known: bool = True
 
 
 def query_patch(query: PlaceQuery, *, side_m: float, yaw_error_deg: float, scale: float) -> NDArray[np.uint8]:
@@ -91,8 +89,7 @@ def query_patch(query: PlaceQuery, *, side_m: float, yaw_error_deg: float, scale
     image_rgb = query.load()
     meters_per_pixel = query.meters_per_pixel
     if meters_per_pixel is None:
-        reach = math.sqrt(2.0) if query.is_yaw_known else 1.0
-        meters_per_pixel = side_m / (min(image_rgb.shape[:2]) / reach)
+        meters_per_pixel = side_m / min(image_rgb.shape[:2])
     return ground_patch(
         image_rgb,
         meters_per_pixel=meters_per_pixel * scale,
@@ -182,22 +179,22 @@ def queries_of_folder(
                 y_m,
                 image.yaw_deg or 0.0,
                 scale,
-                image.yaw_deg is not None,
             )
         )
     return queries
 
 
-def tiles_of_folder(folder: Path, table: Path | None) -> tuple[list[PlaceTile], Place, str]:
-    """Read tiles whose centres are known, each as it is: its shorter side is a tile's.
+def tiles_of_folder(folder: Path) -> tuple[list[PlaceTile], Place, float | None, str]:
+    """Read tiles whose centres are known, each turned north-up where its heading is known.
 
     Returns:
-        the tiles; how positions come into their frame; and the SHA-256 of names and places.
+        the tiles; how positions come into their frame; their shorter side, metres, None when unknown; and the SHA-256
+        of names and places.
 
     Raises:
         EvaluationError: a position is missing.
     """
-    images = read_positions(folder, table)
+    images = read_tiles(folder)
     origin = images[0]
 
     def place(image: PositionedImage) -> tuple[float, float]:
@@ -212,17 +209,29 @@ def tiles_of_folder(folder: Path, table: Path | None) -> tuple[list[PlaceTile], 
             raise EvaluationError(f"{image.path.name} has lat and lon, the tiles have x_m and y_m; give both alike")
         return image.x_m, image.y_m
 
-    tiles = []
     digest = hashlib.sha256()
+    views = []
     for image in images:
         x_m, y_m = place(image)
-        tiles.append(PlaceTile(x_m, y_m, image.yaw_deg or 0.0, partial(_picture, image.path, TILE_PX)))
-        digest.update(f"{image.path.name} {x_m:.3f} {y_m:.3f}\n".encode())
-    return tiles, place, digest.hexdigest()
+        views.append(PlaceQuery(partial(_picture, image.path), x_m, y_m, image.yaw_deg or 0.0, image.meters_per_pixel))
+        digest.update(f"{image.path.relative_to(folder)} {x_m:.3f} {y_m:.3f}\n".encode())
+    sides = [min(view.load().shape[:2]) * (view.meters_per_pixel or math.nan) for view in views]
+    side_m = float(np.median(sides))
+    is_known = math.isfinite(side_m)
+    tiles = [
+        PlaceTile(
+            view.x_m,
+            view.y_m,
+            0.0,
+            partial(query_patch, view, side_m=side_m if is_known else 1.0, yaw_error_deg=0.0, scale=1.0),
+        )
+        for view in views
+    ]
+    return tiles, place, side_m if is_known else None, digest.hexdigest()
 
 
-def _picture(path: Path, width_px: int = 0) -> NDArray[np.uint8]:
-    return read_rgb(path, width_px)[0]
+def _picture(path: Path) -> NDArray[np.uint8]:
+    return read_rgb(path)[0]
 
 
 def place_on(ground: GeoreferencedMap) -> Place:

@@ -37,6 +37,7 @@ from gps_denied_inference.core.evaluation.retrieval import (
 )
 from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreement
 from gps_denied_inference.core.evaluation.samples import HealthSample, ThermalSample
+from gps_denied_inference.core.evaluation.tile_folder import read_tiles
 
 __all__ = [
     "AUC_THRESHOLDS_PX",
@@ -71,6 +72,7 @@ __all__ = [
     "percentiles",
     "position_errors_m",
     "read_positions",
+    "read_tiles",
     "score_matches",
     "score_motions",
     "score_places",
