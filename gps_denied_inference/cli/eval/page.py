@@ -75,10 +75,11 @@ def quality_page(results: Sequence[Mapping[str, Any]], registry: ArchitectureReg
         parts.append(_description(item))
         parts.append(vpr_tables(item) if item["kind"] == "vpr" else match_tables(item))
     absent = [f"`{name}`" for name in registry if registry.lookup(name).spec.is_verified_by_layout_only]
-    parts.append("## Not measured")
+    parts.append("## Not measured with published weights")
     parts.append(
-        "No package brings the published weights of these; with the weights in a folder, the same commands measure "
-        f"them with `--weights-dir` (and `--accept-license` where asked for): {', '.join(absent)}."
+        "No package brings the published weights of these (rows above that name them are random); with the weights in "
+        "a folder, the same commands measure them with `--weights-dir`, and `--accept-license` where asked for: "
+        f"{', '.join(absent)}."
     )
     return "\n\n".join(parts)
 
