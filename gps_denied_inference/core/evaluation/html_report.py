@@ -241,7 +241,7 @@ def _heat(episode: HeatEpisode | None) -> str:
 def _agreement_note(report: FlightReport) -> str:
     agreement = report.agreement
     return (
-        f"The {agreement.frames} frames once more, through both runtimes in one process. The node flew with "
+        f"{agreement.frames} of the frames once more, through both runtimes in one process. The node flew with "
         f"{agreement.flown}; {agreement.baseline} is the baseline that every engine is measured against."
     )
 
