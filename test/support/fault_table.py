@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 __all__ = ["FaultRow", "FaultTable"]
@@ -38,27 +40,51 @@ class FaultRow:
 
 
 class FaultTable:
-    """Collects rows in the order of the tests."""
+    """Collects the rows of a module of tests and puts them into the table of all.
 
-    def __init__(self) -> None:
+    Modules may run in several processes: each keeps its rows in a file of its own, and makes the table anew of all
+    files there are, so that the last one makes it whole.
+
+    Args:
+        page: the table; the rows lie in a folder of the same name.
+        module: whose rows these are.
+    """
+
+    def __init__(self, page: Path, module: str) -> None:
+        self._page = page
+        self._rows_path = page.with_suffix("") / f"{module}.json"
         self._rows: list[FaultRow] = []
 
     def add(self, row: FaultRow) -> None:
         self._rows.append(row)
 
-    def write(self, path: Path) -> None:
-        """Write the table, unless there is nothing to write."""
+    def write(self) -> None:
+        """Keep the rows and write the table, unless there is nothing to write."""
         if not self._rows:
             return
-        lines = [_HEAD, f"{len(self._rows)} faults."]
-        group = ""
-        for row in self._rows:
-            if row.group != group:
-                group = row.group
-                lines += ["", f"## {group}", "", "| fault | expected | observed | recovery |", "|---|---|---|---|"]
-            cells = (row.fault, row.expected, row.observed, row.recovery)
-            lines.append("| " + " | ".join(_cell(text) for text in cells) + " |")
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._rows_path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(self._rows_path, json.dumps([asdict(row) for row in self._rows]))
+        paths = sorted(self._rows_path.parent.glob("*.json"))
+        rows = [FaultRow(**row) for path in paths for row in json.loads(path.read_text(encoding="utf-8"))]
+        _replace(self._page, _table(rows))
+
+
+def _table(rows: list[FaultRow]) -> str:
+    lines = [_HEAD, f"{len(rows)} faults."]
+    group = ""
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            lines += ["", f"## {group}", "", "| fault | expected | observed | recovery |", "|---|---|---|---|"]
+        cells = (row.fault, row.expected, row.observed, row.recovery)
+        lines.append("| " + " | ".join(_cell(text) for text in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _cell(text: str) -> str:

@@ -8,17 +8,15 @@ from fault_bench import FaultBench
 from fault_table import FaultTable
 from node_harness import Client, NodeLauncher, client_in_domain
 
+_PAGE = Path(__file__).resolve().parents[3] / "build" / "faults.md"
 MakeBench = Callable[[str, str], FaultBench]
 
 
-@pytest.fixture(scope="session")
-def fault_table(pytestconfig: pytest.Config) -> Iterator[FaultTable]:
-    table = FaultTable()
+@pytest.fixture(scope="module")
+def fault_table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
+    table = FaultTable(_PAGE, request.path.stem)
     yield table
-    # Only on demand: a run of some of the tests, or of several at a time, sees some of the faults.
-    page = pytestconfig.getoption("write_faults")
-    if page is not None:
-        table.write(page)
+    table.write()
 
 
 @pytest.fixture(scope="module")
