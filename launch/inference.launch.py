@@ -17,6 +17,7 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
 
 from gps_denied_inference.ros.launch_autostart import Autostart
+from gps_denied_inference.ros.transport_profile import PROFILE_VARIABLES, has_profile, large_image_profile
 from launch import LaunchContext, LaunchDescription
 
 _YES_OR_NO = ["true", "false", "True", "False"]
@@ -101,6 +102,13 @@ _ARGUMENTS = (
         description="Least severity that the node logs; empty: info.",
     ),
     DeclareLaunchArgument(
+        "large_image_profile",
+        default_value="true",
+        choices=_YES_OR_NO,
+        description="Give the node the Fast DDS profile config/fast_dds_large_images.xml, unless one was chosen by "
+        "FASTRTPS_DEFAULT_PROFILES_FILE; the camera driver's process needs it, too.",
+    ),
+    DeclareLaunchArgument(
         "respawn",
         default_value="false",
         choices=_YES_OR_NO,
@@ -127,6 +135,7 @@ def _start(context: LaunchContext) -> list[Any]:
         parameters=[_parameter_file(given["params_file"]), _overrides(given)],
         remappings=_remappings(given["image_topic"]),
         ros_arguments=["--log-level", given["log_level"]] if given["log_level"] else [],
+        additional_env=_transport(_is_true(given["large_image_profile"])),
         output="both",
         respawn=_is_true(given["respawn"]),
         respawn_delay=_RESPAWN_DELAY_S,
@@ -136,6 +145,12 @@ def _start(context: LaunchContext) -> list[Any]:
 
 def _is_true(value: str) -> bool:
     return value.lower() == "true"
+
+
+def _transport(is_wanted: bool) -> dict[str, str]:
+    """Variables for the node's process; a profile that the user chose stays."""
+    profile = large_image_profile() if is_wanted and not has_profile() else None
+    return {} if profile is None else dict.fromkeys(PROFILE_VARIABLES, str(profile))
 
 
 def _parameter_file(value: str) -> str:

@@ -6,31 +6,38 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_policy_name_from_kind
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.serialization import deserialize_message
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 
-from gps_denied_inference.core.contracts import Frame
+from gps_denied_inference.core.contracts import Frame, ImageFrame
 from gps_denied_inference.core.errors import ImageDecodeError
 from gps_denied_inference.core.health import InputMonitor, InputReading
 from gps_denied_inference.core.imaging import ENCODINGS
 from gps_denied_inference.core.interface import (
     compressed_frame_from_message,
+    image_frame_from_cdr,
     image_frame_from_message,
-    stamp_ns_from_message,
 )
 from gps_denied_inference.ros.cv_bridge_fallback import CvBridgeFallback
 
 __all__ = ["ImageReception"]
 
+_DEFAULT_SEGMENT_BYTES = 512 * 1024
+"""Shared memory of a Fast DDS participant without a profile (fastdds::rtps, SharedMemTransportDescriptor)."""
+
 
 class ImageReception:
     """Subscribes to `image` or `image/compressed` and hands each frame on with the time of its reception.
 
-    The callback only wraps the message: the frame views the message's bytes and keeps them alive.
+    The callback only wraps the message: the frame views the message's bytes and keeps them alive. Raw images are taken
+    serialised, for rclpy's own message would copy the pixels twice.
 
     Args:
         node: owns the subscription.
@@ -58,6 +65,10 @@ class ImageReception:
         self._stamp_age_ms: float | None = None
         self._encoding = ""
         self._size = ""
+        self._image_bytes = 0
+        self._is_unreliable_on_fast_dds = (
+            qos.reliability is ReliabilityPolicy.BEST_EFFORT and "fastrtps" in get_rmw_implementation_identifier()
+        )
         self._time_jumps = 0
         self._qos_incompatibility = ""
         self._monitor = InputMonitor(future_tolerance_ms=future_tolerance_ms)
@@ -67,6 +78,7 @@ class ImageReception:
             self._on_compressed if is_compressed else self._on_image,
             qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
+            raw=not is_compressed,
         )
         self._jump_handle = node.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
@@ -87,6 +99,7 @@ class ImageReception:
             qos_incompatibility=self._qos_incompatibility,
             publisher_count=self._node.count_publishers(self._subscription.topic_name),
             pace=self._monitor.pace(),
+            is_larger_than_transport=self._is_unreliable_on_fast_dds and self._image_bytes > _DEFAULT_SEGMENT_BYTES,
         )
 
     def close(self) -> None:
@@ -94,30 +107,43 @@ class ImageReception:
         self._jump_handle.unregister()
         self._node.destroy_subscription(self._subscription)
 
-    def _on_image(self, message: Any) -> None:
+    def _on_image(self, cdr: bytes) -> None:
         received_ns = time.monotonic_ns()
-        self._encoding = str(message.encoding)
-        self._size = f"{message.width}x{message.height}"
-        frame: Frame = image_frame_from_message(message)
+        frame = self._frame(cdr)
+        self._encoding = frame.encoding
+        self._size = f"{frame.width}x{frame.height}"
         if self._encoding not in ENCODINGS and self._cv_bridge.is_available():
             try:
-                frame = self._cv_bridge.convert(message)
+                frame = self._cv_bridge.convert(deserialize_message(cdr, Image))
             except ImageDecodeError as error:
                 # The frame goes on as it is: the pipeline refuses and counts it, with its own sentence.
                 self._node.get_logger().warning(str(error), throttle_duration_sec=5.0)
-        self._hand_on(message, frame, received_ns)
+        self._hand_on(frame, received_ns)
+
+    def _frame(self, cdr: bytes) -> ImageFrame:
+        try:
+            return image_frame_from_cdr(cdr)
+        except ImageDecodeError as error:
+            reason = str(error)
+        try:
+            # A representation that only the middleware itself knows.
+            return image_frame_from_message(deserialize_message(cdr, Image))
+        except Exception as error:  # rclpy raises what the type support raises
+            self._node.get_logger().error(f"{reason}; rclpy: {error}", throttle_duration_sec=5.0)
+        # Empty, so that the pipeline refuses and counts it.
+        return ImageFrame(0, "", "", 0, 0, 0, False, np.empty(0, np.uint8))
 
     def _on_compressed(self, message: Any) -> None:
         received_ns = time.monotonic_ns()
         self._encoding = str(message.format)
-        self._hand_on(message, compressed_frame_from_message(message), received_ns)
+        self._hand_on(compressed_frame_from_message(message), received_ns)
 
-    def _hand_on(self, message: Any, frame: Frame, received_ns: int) -> None:
+    def _hand_on(self, frame: Frame, received_ns: int) -> None:
         self._received += 1
+        self._image_bytes = frame.data.size
         self._last_received_ns = received_ns
-        stamp_ns = stamp_ns_from_message(message)
-        self._stamp_age_ms = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e6
-        self._monitor.note(received_ns, stamp_ns, self._stamp_age_ms, encoding=self._encoding, size=self._size)
+        self._stamp_age_ms = (self._node.get_clock().now().nanoseconds - frame.stamp_ns) / 1e6
+        self._monitor.note(received_ns, frame.stamp_ns, self._stamp_age_ms, encoding=self._encoding, size=self._size)
         self._submit(frame, received_ns)
 
     def _on_incompatible_qos(self, event: Any) -> None:

@@ -31,13 +31,12 @@ from gps_denied_inference.ros.output_recorder import (
     output_bag_topics,
     stamp_ns_from_cdr,
 )
+from gps_denied_inference.ros.transport_profile import PROFILE_VARIABLES, has_profile, large_image_profile
 
 __all__ = ["LiveReplayOptions", "LiveReplayReport", "SentFrame", "replay_live"]
 
 _IMAGE_CLASSES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 _CLOCK_PERIOD_S = 0.01
-_FAST_DDS_PROFILE = Path(__file__).resolve().with_name("fast_dds_large_images.xml")
-_FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _HEALTH_TYPE = "gps_denied_inference/msg/EngineHealth"
 
 
@@ -135,8 +134,9 @@ def replay_live(
     """
     # The shared-memory segment belongs to the sender: with the default one 7 of 18 images of 1 MB were lost, with this
     # none. A profile that the user chose stays.
-    if not any(name in os.environ for name in _FAST_DDS_VARIABLES) and _FAST_DDS_PROFILE.is_file():
-        os.environ[_FAST_DDS_VARIABLES[0]] = str(_FAST_DDS_PROFILE)
+    profile = large_image_profile()
+    if profile is not None and not has_profile():
+        os.environ[PROFILE_VARIABLES[0]] = str(profile)
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     writer: BagWriter | None = None

@@ -59,6 +59,9 @@ def _thermal_monitor() -> Any:
 
 
 def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int:
+    from gps_denied_inference.ros.allocator import keep_large_buffers
+
+    keep_large_buffers()
     # Before the imports, which take a second: a signal that comes early must end in exit status 0 too.
     stop_requested = threading.Event()
 

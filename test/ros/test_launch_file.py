@@ -35,6 +35,7 @@ _DEFAULTS = {
     "use_sim_time": "",
     "params_file": "",
     "log_level": "",
+    "large_image_profile": "true",
     "respawn": "false",
 }
 needs_launch = pytest.mark.skipif(

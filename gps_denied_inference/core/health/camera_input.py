@@ -16,6 +16,9 @@ _REMEDIES = {
     InputAnomaly.ENCODING_CHANGED: "the encoding changes; fix the camera's mode, check for a second sender",
 }
 
+_MISSING_PER_RECEIVED = 0.1
+"""A lost image now and then is no sign of a transport that is too small: of 90 images of 1080p it let through 18."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputReading:
@@ -32,6 +35,8 @@ class InputReading:
         qos_incompatibility: last incompatible-QoS event, in words; empty when there was none.
         publisher_count: publishers matched on the topic.
         pace: rate, jitter and anomalies of the last seconds.
+        is_larger_than_transport: the images don't fit the default shared memory of the middleware, and what is lost is
+            not sent again.
     """
 
     topic: str
@@ -44,6 +49,7 @@ class InputReading:
     qos_incompatibility: str
     publisher_count: int
     pace: InputPace
+    is_larger_than_transport: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
         "received": str(reading.received),
         "rate_hz": f"{pace.rate_hz:.2f}",
         "jitter_ms": f"{pace.jitter_ms:.2f}",
+        "missing_by_stamps": str(pace.missing),
         "seconds_since_last": "never" if reading.seconds_since_last is None else f"{reading.seconds_since_last:.2f}",
         "stamp_age_ms": "unknown" if reading.stamp_age_ms is None else f"{reading.stamp_age_ms:.1f}",
         "encoding": reading.encoding,
@@ -103,6 +110,12 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
     for anomaly, sentence in _REMEDIES.items():
         if pace.recent[anomaly]:
             return warn(f"{pace.recent[anomaly]} of the last images: {sentence}")
+    if is_active and reading.is_larger_than_transport and pace.missing > _MISSING_PER_RECEIVED * pace.received:
+        return warn(
+            f"{pace.missing} images are missing between the stamps of the last {pace.received}: they don't fit the "
+            "default shared memory of Fast DDS; load config/fast_dds_large_images.xml in the camera driver's process "
+            "(FASTRTPS_DEFAULT_PROFILES_FILE), or set input_reliability to reliable"
+        )
     if is_active and pace.rate_hz < limits.min_rate_hz:
         return warn(
             f"{pace.rate_hz:.1f} images a second, fewer than input_min_rate_hz = {limits.min_rate_hz:g}; check the "

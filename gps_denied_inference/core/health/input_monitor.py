@@ -14,6 +14,9 @@ __all__ = ["InputAnomaly", "InputMonitor", "InputPace"]
 
 _WINDOW_S = 10.0
 _MOST_ENTRIES = 10_000
+_FEWEST_STAMPS = 10
+# Even where most images are lost the shortest intervals are the camera's own period; the very shortest are its jitter.
+_PERIOD_PERCENTILE = 10
 
 
 class InputAnomaly(Enum):
@@ -34,12 +37,16 @@ class InputPace:
         jitter_ms: 95th percentile of how far the intervals between images are from their median; NaN before three.
         recent: how often each anomaly was met in the last seconds.
         total: since the monitor began.
+        missing: images of the last seconds that were sent and did not come, by the gaps between the stamps.
+        received: images of the last seconds.
     """
 
     rate_hz: float
     jitter_ms: float
     recent: dict[InputAnomaly, int]
     total: dict[InputAnomaly, int]
+    missing: int = 0
+    received: int = 0
 
 
 class InputMonitor:
@@ -62,6 +69,7 @@ class InputMonitor:
         self._future_tolerance_ms = future_tolerance_ms
         self._clock = clock
         self._arrivals: deque[int] = deque(maxlen=_MOST_ENTRIES)
+        self._stamps: deque[int] = deque(maxlen=_MOST_ENTRIES)  # of the same images
         self._anomalies: deque[tuple[int, InputAnomaly]] = deque(maxlen=_MOST_ENTRIES)
         self._total = dict.fromkeys(InputAnomaly, 0)
         self._kind: tuple[str, str] | None = None
@@ -78,6 +86,7 @@ class InputMonitor:
             size: as `WIDTHxHEIGHT`; empty where the message does not say.
         """
         self._arrivals.append(received_ns)
+        self._stamps.append(stamp_ns)
         if self._kind is not None:
             self._count(InputAnomaly.ENCODING_CHANGED, encoding != self._kind[0], received_ns)
             self._count(InputAnomaly.SIZE_CHANGED, size != self._kind[1], received_ns)
@@ -95,6 +104,7 @@ class InputMonitor:
         oldest_ns = self._clock() - self._window_ns
         while self._arrivals and self._arrivals[0] < oldest_ns:
             self._arrivals.popleft()
+            self._stamps.popleft()
         while self._anomalies and self._anomalies[0][0] < oldest_ns:
             self._anomalies.popleft()
         recent = dict.fromkeys(InputAnomaly, 0)
@@ -105,9 +115,19 @@ class InputMonitor:
         jitter_ms = float("nan")
         if intervals_ms.size > 1:
             jitter_ms = float(np.percentile(np.abs(intervals_ms - np.median(intervals_ms)), 95))
-        return InputPace(rate_hz, jitter_ms, recent, dict(self._total))
+        return InputPace(rate_hz, jitter_ms, recent, dict(self._total), _missing(self._stamps), len(self._stamps))
 
     def _count(self, anomaly: InputAnomaly, is_met: bool, received_ns: int) -> None:
         if is_met:
             self._total[anomaly] += 1
             self._anomalies.append((received_ns, anomaly))
+
+
+def _missing(stamps_ns: deque[int]) -> int:
+    """How many images are missing between those that came, of a camera with a steady period."""
+    intervals = np.diff(np.fromiter(stamps_ns, np.int64)).astype(np.float64)
+    intervals = intervals[intervals > 0]
+    if intervals.size < _FEWEST_STAMPS - 1:
+        return 0
+    period = float(np.percentile(intervals, _PERIOD_PERCENTILE))
+    return int((np.rint(intervals / period) - 1).clip(0).sum())

@@ -19,6 +19,7 @@ from gps_denied_inference.core.interface.outgoing import (
     thermal_state_message,
 )
 from gps_denied_inference.core.interface.rosbags_factory import RosbagsMessageFactory
+from gps_denied_inference.core.interface.serialized_image import image_frame_from_cdr
 
 __all__ = [
     "EngineHealthReport",
@@ -28,6 +29,7 @@ __all__ = [
     "engine_health_message",
     "features_message",
     "global_descriptor_from_message",
+    "image_frame_from_cdr",
     "image_frame_from_message",
     "interface_files",
     "local_features_from_message",

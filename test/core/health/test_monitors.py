@@ -64,6 +64,21 @@ def test_each_anomaly_is_counted_once_and_forgotten_after_the_window(
     assert monitor.pace().total[anomaly] == 1
 
 
+def test_gaps_between_stamps_tell_how_many_images_are_missing() -> None:
+    random = np.random.default_rng(0)
+    for came in (range(0, 90, 5), [n for n in range(90) if n < 20 or n % 4 == 0], range(90)):
+        clock = Clock()
+        monitor = InputMonitor(clock=clock)
+        for number in came:
+            at_ms = number * 33.3 + random.uniform(-3, 3)
+            _note(monitor, clock, at_ms, at_ms)
+        pace = monitor.pace()
+        assert pace.received == len(came)
+        # A camera at a fifth of its rate, evenly, cannot be told from a slow one.
+        steady = isinstance(came, range)
+        assert pace.missing == (0 if steady else came[-1] + 1 - len(came))
+
+
 def test_stamps_that_go_back_are_counted_unless_the_clock_itself_went_back() -> None:
     clock = Clock()
     monitor = InputMonitor(clock=clock)

@@ -225,6 +225,17 @@ def test_slow_or_jittering_images_are_a_warning_beyond_their_limits() -> None:
     assert input_status(_READING, False, InputLimits(2.0, 10.5, 0.5)).level is Level.OK
 
 
+def test_missing_large_images_are_blamed_on_the_transport_only_where_it_is_to_blame() -> None:
+    pace = replace(_PACE, missing=72, received=18)
+    lossy = replace(_READING, pace=pace, is_larger_than_transport=True)
+    status = input_status(lossy, True, _LIMITS)
+    assert status.level is Level.WARN
+    assert "fast_dds_large_images.xml in the camera driver's process" in status.message
+    assert input_status(replace(lossy, is_larger_than_transport=False), True, _LIMITS).level is Level.OK
+    assert input_status(replace(lossy, pace=replace(pace, missing=1)), True, _LIMITS).level is Level.OK
+    assert input_status(lossy, False, _LIMITS).level is Level.OK
+
+
 def test_memory_warns_by_share_and_by_growth() -> None:
     limits = MemoryLimits(max_slope_mib_per_h=100.0, warn_share=0.8, error_share=0.9)
     assert memory_status(_MEMORY, limits).level is Level.OK
