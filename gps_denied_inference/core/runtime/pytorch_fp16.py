@@ -23,6 +23,7 @@ from gps_denied_inference.core.contracts import (
     ThermalState,
 )
 from gps_denied_inference.core.errors import EngineBuildError, EngineDeserializeError, RegistryError
+from gps_denied_inference.core.runtime.cuda_graph import CudaGraph
 from gps_denied_inference.core.runtime.engine_file import entry_for, model_name_of, read_checked, read_source
 from gps_denied_inference.core.runtime.handles import HandleTable
 from gps_denied_inference.core.runtime.input_validation import validate_inputs
@@ -49,6 +50,7 @@ class PytorchFp16Runtime:
         device: `cuda`, `cuda:N` or `cpu`. Looked at when an engine is loaded, not before.
         allow_cpu_fallback: without that device run in FP32 on the CPU; the handle's configuration says why.
         per_frame_debug_log: one DEBUG line a frame.
+        use_cuda_graph: replay networks from a CUDA graph where they can be recorded; False: always call by call.
         thermal_publisher: whom `thermal_state` asks.
         architecture_registry: where networks are found; the default registry, when None.
         clock: steady clock, nanoseconds.
@@ -60,6 +62,7 @@ class PytorchFp16Runtime:
         device: str = "cuda:0",
         allow_cpu_fallback: bool = False,
         per_frame_debug_log: bool = False,
+        use_cuda_graph: bool = True,
         thermal_publisher: ThermalPublisher | None = None,
         architecture_registry: ArchitectureRegistry | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
@@ -67,6 +70,7 @@ class PytorchFp16Runtime:
         self._device = device
         self._allow_cpu_fallback = allow_cpu_fallback
         self._per_frame_debug_log = per_frame_debug_log
+        self._recorder = CudaGraph if use_cuda_graph else None
         self._thermal_publisher = thermal_publisher
         self._registry = architecture_registry
         self._clock = clock
@@ -102,7 +106,7 @@ class PytorchFp16Runtime:
         configuration = choose_placement(self._device, entry.precision, allow_cpu_fallback=self._allow_cpu_fallback)
         state_dict = self._state_dict(entry)
         with backend_errors(f"loading '{model_name}' on {configuration.effective_device}", EngineDeserializeError):
-            network = TorchNetwork(architecture, state_dict, configuration)
+            network = TorchNetwork(architecture, state_dict, configuration, recorder=self._recorder)
             network.warm_up()
         return self._networks.add(
             network,

@@ -4,36 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import traceback
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureEntry
 from gps_denied_inference.core.architectures.install_commands import install_command
-from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode
+from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode, TensorSpec
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, OutOfMemoryError
 from gps_denied_inference.core.optional import require
+from gps_denied_inference.core.runtime.cuda_graph import CudaGraph
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published
 from gps_denied_inference.core.runtime.torch_outputs import arrays_from_tensors, named_tensors
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TorchNetwork", "backend_errors", "give_back_memory"]
+__all__ = ["Recording", "TorchNetwork", "backend_errors", "give_back_memory"]
+
+_LOGGER = logging.getLogger("gps_denied_inference.runtime")
 
 _WARM_UP_PASSES = 3  # the first allocates and picks algorithms, the second still grows the allocator's pools
+
+_REPLAY_TOLERANCE = 1e-3
+"""Largest difference between a replay and the plain call, of the largest output; nought was measured."""
+
+
+class Recording(Protocol):
+    """A network that was recorded: a `CudaGraph`, or a stand-in."""
+
+    def replay(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]: ...
+
+
+Recorder = Callable[
+    ["Callable[[Sequence[torch.Tensor]], Mapping[str, torch.Tensor]]", Sequence[TensorSpec], "torch.device"], Recording
+]
 
 
 class TorchNetwork:
     """A network in evaluation mode on its device.
 
+    On CUDA it is recorded as a graph when it is warmed up; one that cannot be, or whose replay differs, runs call by
+    call, and the log says why.
+
     Args:
         architecture: what to build.
         state_dict: the checkpoint as it was published; loaded strictly after the architecture's conversion.
         configuration: device and precision.
+        recorder: records the network; None: never. By default `CudaGraph` on CUDA.
     """
 
     def __init__(
@@ -41,7 +63,10 @@ class TorchNetwork:
         architecture: ArchitectureEntry,
         state_dict: Mapping[str, torch.Tensor],
         configuration: EffectiveConfiguration,
+        *,
+        recorder: Recorder | None = CudaGraph,
     ) -> None:
+        self._name = architecture.name
         self._torch = require("torch", install=install_command("torch"), purpose="the pytorch_fp16 runtime")
         self._spec = architecture.spec
         self._device = self._torch.device(configuration.effective_device)
@@ -57,25 +82,69 @@ class TorchNetwork:
             else self._torch.preserve_format
         )
         self._module = module.to(device=self._device, dtype=self._dtype, memory_format=self._memory_format)
+        self._recorder = recorder if self._device.type == "cuda" or recorder is not CudaGraph else None
+        self._recording: Recording | None = None
+        self.recording_refusal = ""
+        """Why the network runs call by call on a device that could replay it; empty where it is replayed."""
+
+    @property
+    def is_recorded(self) -> bool:
+        return self._recording is not None
 
     def warm_up(self) -> None:
-        """Run the network on blank inputs of the declared shapes."""
+        """Run the network on blank inputs of the declared shapes, and record it where that can be done."""
         blank = {spec.name: np.zeros(spec.shape, dtype=spec.dtype) for spec in self._spec.inputs}
         for _ in range(_WARM_UP_PASSES):
             self.forward(blank)
+        if self._recorder is not None:
+            self._record(self._recorder)
 
     def forward(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the network; inputs are passed in the order of the specification. Returns when the device is done."""
-        with self._torch.inference_mode(), self._deterministic():
-            tensors = [self._tensor_from_array(inputs[spec.name]) for spec in self._spec.inputs]
-            outputs = named_tensors(self._module(*tensors), self._spec.output_names)
-            arrays = arrays_from_tensors(outputs)
+        if self._recording is not None:
+            return self._recording.replay(inputs)
+        return self._forward(inputs)
+
+    def _forward(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        # Copies: the arrays may be read-only, and stay the caller's.
+        tensors = [self._torch.tensor(inputs[spec.name]) for spec in self._spec.inputs]
+        with self._torch.inference_mode():
+            arrays = arrays_from_tensors(self._run(tensors))
         if self._device.type == "cuda":
             self._torch.cuda.synchronize(self._device)
         return arrays
 
-    def _tensor_from_array(self, values: NDArray[Any]) -> torch.Tensor:
-        tensor = self._torch.tensor(values)  # a copy: the array may be read-only, and stays the caller's
+    def _run(self, inputs: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        with self._torch.inference_mode(), self._deterministic():
+            placed = [self._placed(tensor) for tensor in inputs]
+            return named_tensors(self._module(*placed), self._spec.output_names)
+
+    def _record(self, recorder: Recorder) -> None:
+        try:
+            recording = recorder(self._run, self._spec.inputs, self._device)
+            self._check(recording)
+        except (RuntimeError, InferenceError) as error:  # torch's own are RuntimeErrors, exhausted memory too
+            traceback.clear_frames(error.__traceback__)
+            self.recording_refusal = _first_line(error)
+            give_back_memory()
+            _LOGGER.info("%s: not recorded as a CUDA graph, runs call by call: %s", self._name, self.recording_refusal)
+            return
+        self._recording = recording
+
+    def _check(self, recording: Recording) -> None:
+        """Compare a replay with the plain call, on noise."""
+        generator = np.random.default_rng(0)
+        noise = {
+            spec.name: generator.standard_normal(spec.shape).astype(spec.dtype)  # of whole numbers: small ones
+            for spec in self._spec.inputs
+        }
+        expected, replayed = self._forward(noise), recording.replay(noise)
+        for name, values in expected.items():
+            bound = _REPLAY_TOLERANCE * float(np.abs(values).max(initial=0.0))
+            if replayed[name].shape != values.shape or not np.all(np.abs(replayed[name] - values) <= bound):
+                raise InferenceError(f"a replay gives another '{name}' than the network")
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
         dtype = self._dtype if tensor.is_floating_point() else tensor.dtype
         memory_format = self._memory_format if tensor.dim() == 4 else self._torch.preserve_format
         placed: torch.Tensor = tensor.to(device=self._device, dtype=dtype, memory_format=memory_format)
