@@ -148,7 +148,7 @@ def check_index(path: Path, model: ModelIdentity) -> Check:
     """Whether the descriptors of a map may be compared with those of the engine.
 
     Args:
-        path: folder of a tile index, as `save_tile_index` writes it.
+        path: of a tile index, as `gdi index build` writes it.
         model: what the engine runs.
     """
     try:

@@ -1,6 +1,7 @@
-"""Place recognition over descriptors in memory."""
+"""Place recognition: descriptors of a map's tiles, in memory and on disk."""
 
+from gps_denied_inference.core.index.partial_index import PartialIndex
 from gps_denied_inference.core.index.stored_tile_index import load_tile_index, save_tile_index
-from gps_denied_inference.core.index.tile_index import TileIndex, TileMatch
+from gps_denied_inference.core.index.tile_index import TileIndex, TileIndexDetails, TileMatch
 
-__all__ = ["TileIndex", "TileMatch", "load_tile_index", "save_tile_index"]
+__all__ = ["PartialIndex", "TileIndex", "TileIndexDetails", "TileMatch", "load_tile_index", "save_tile_index"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.errors import InferenceError
 
-__all__ = ["TileIndex", "TileMatch"]
+__all__ = ["TileIndex", "TileIndexDetails", "TileMatch"]
 
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -33,16 +33,43 @@ class TileMatch:
     similarity: float
 
 
+@dataclass(frozen=True, slots=True)
+class TileIndexDetails:
+    """What an index was made of.
+
+    Attributes:
+        model, weights_sha256: of the network that embedded the tiles; empty when not known.
+        crs: coordinate system of the positions, e.g. `EPSG:32612`; empty when the map names none.
+        side_m: shorter side of a tile on the ground; 0 when not known.
+        aspect: width of a tile by its height.
+        maps: name of each map's file, and its SHA-256.
+    """
+
+    model: str = ""
+    weights_sha256: str = ""
+    crs: str = ""
+    side_m: float = 0.0
+    aspect: float = 1.0
+    maps: tuple[tuple[str, str], ...] = ()
+
+
 class TileIndex:
     """Descriptors of tiles with their positions, in memory.
 
-    Exact search: one matrix product a query, 0.3 ms for 2,000 tiles of 448 dimensions on one core.
+    Exact search: one matrix product a query, 0.05 ms for 2,000 tiles of 448 dimensions on one core, 8 ms for 100,000
+    (docs/measurements/2026-11-24-tile-index.md, also for what an approximate search would win and lose).
+
+    Attributes:
+        space_id: of every descriptor in the index.
+        details: what it was made of.
+        sha256: of its content, lower-case hex; empty for one that did not come from a file.
 
     Args:
         space_id: of every descriptor in the index.
         descriptors: float32, shape (N, D), any length; normalised here. Copied.
         positions_m: shape (N, 2), centres (x, y) in the map frame. Copied.
         headings_deg: shape (N,), direction of each tile's top edge. Copied.
+        details: what it is made of.
 
     Raises:
         InferenceError: the shapes do not belong together, or a descriptor is zero or not finite.
@@ -54,12 +81,15 @@ class TileIndex:
         descriptors: NDArray[np.float32],
         positions_m: NDArray[np.float64],
         headings_deg: NDArray[np.float64],
+        details: TileIndexDetails | None = None,
     ) -> None:
         _require_shapes(descriptors, positions_m, headings_deg)
         lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
         if not np.all(np.isfinite(lengths)) or np.any(lengths == 0):
             raise InferenceError("a tile's descriptor is zero or not finite; the network that made it is broken")
         self.space_id = space_id
+        self.details = details or TileIndexDetails()
+        self.sha256 = ""
         self._descriptors = np.asarray(descriptors / lengths, np.float32)
         self._positions_m = np.array(positions_m, np.float64)
         self._headings_deg = np.array(headings_deg, np.float64)
@@ -71,6 +101,9 @@ class TileIndex:
         descriptors: NDArray[np.float32],
         positions_m: NDArray[np.float64],
         headings_deg: NDArray[np.float64],
+        *,
+        details: TileIndexDetails | None = None,
+        sha256: str = "",
     ) -> TileIndex:
         """Make an index of arrays that another one gave; they are used as they are, not copied and not looked at.
 
@@ -79,6 +112,8 @@ class TileIndex:
             descriptors: float32, shape (N, D), of length 1; may be mapped from a file.
             positions_m: shape (N, 2).
             headings_deg: shape (N,).
+            details: what it was made of.
+            sha256: of its content.
 
         Raises:
             InferenceError: the shapes do not belong together.
@@ -86,6 +121,8 @@ class TileIndex:
         _require_shapes(descriptors, positions_m, headings_deg)
         index = cls.__new__(cls)
         index.space_id = space_id
+        index.details = details or TileIndexDetails()
+        index.sha256 = sha256
         index._descriptors, index._positions_m, index._headings_deg = descriptors, positions_m, headings_deg
         return index
 
@@ -136,7 +173,7 @@ class TileIndex:
         if not np.isfinite(length) or length == 0:
             raise InferenceError("the descriptor is zero or not finite; it matches nothing")
         similarities = self._descriptors @ (values / np.float32(length))
-        best = np.argsort(-similarities, kind="stable")[:k]
+        best = _best(similarities, k)
         return [
             TileMatch(
                 tile=int(row),
@@ -147,6 +184,14 @@ class TileIndex:
             )
             for row in best
         ]
+
+
+def _best(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Rows of the k greatest, greatest first; of equal ones the first row first. Sorts only what may be among them."""
+    rows = np.arange(len(similarities))
+    if k < len(similarities):
+        rows = np.flatnonzero(similarities >= np.partition(similarities, -k)[-k])
+    return rows[np.argsort(-similarities[rows], kind="stable")][:k]
 
 
 def _require_shapes(

@@ -1,0 +1,117 @@
+"""`gdi index` with the real network: a map becomes an index, and its places are found again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gps_denied_inference.cli.main import main
+from gps_denied_inference.core.flight import locate_orthophoto
+from gps_denied_inference.core.index import PartialIndex, load_tile_index
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+pytest.importorskip("rasterio", reason="rasterio is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+_WEST_M, _NORTH_M, _SCALE_M = 528_000.0, 4_978_247.2, 0.1
+_BUILD = ("--side", "60", "--stride", "40", "--headings", "2", "--device", "cpu", "--precision", "fp32")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two threads of a network wait for each other longer than they compute, where others have the processors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real orthophoto with a world file, which names the centre of the first pixel."""
+    path = tmp_path_factory.mktemp("ground") / "map.png"
+    path.symlink_to(locate_orthophoto())
+    half = _SCALE_M / 2
+    path.with_suffix(".pgw").write_text(f"{_SCALE_M}\n0\n0\n-{_SCALE_M}\n{_WEST_M + half}\n{_NORTH_M - half}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def index(ground: Path) -> Path:
+    path = ground.with_name("map.index")
+    assert main(["index", "build", str(ground), "--out", str(path), "--crs", "EPSG:32612", *_BUILD]) == 0
+    return path
+
+
+def test_index_says_what_it_was_made_of_and_where_its_tiles_lie(index: Path, ground: Path) -> None:
+    loaded = load_tile_index(index)
+    assert (loaded.details.model, loaded.details.crs, loaded.details.side_m) == (
+        "efficientnet_lite0_grid",
+        "EPSG:32612",
+        60.0,
+    )
+    assert loaded.details.maps[0][0] == "map.png"
+    assert set(loaded.headings_deg) == {0.0, 180.0}
+    assert len(loaded) % 2 == 0
+    # The outermost centres keep half a diagonal from the map's edges, whatever the heading.
+    margin = 30 * 2**0.5
+    np.testing.assert_allclose(loaded.positions_m.min(axis=0), [_WEST_M + margin, _NORTH_M - 247.2 + margin], atol=0.01)
+    assert not list(index.parent.glob("*.partial"))
+
+
+def test_picture_of_a_place_finds_its_tile(index: Path, ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = load_tile_index(index)
+    row = int(np.flatnonzero(loaded.headings_deg == 180.0)[5])
+    column_px, row_px = (loaded.positions_m[row] - (_WEST_M, _NORTH_M)) / (_SCALE_M, -_SCALE_M)
+    image = cv2.imread(str(ground))[int(row_px) - 300 : int(row_px) + 300, int(column_px) - 300 : int(column_px) + 300]
+    query = ground.with_name("query.jpg")
+    cv2.imwrite(str(query), cv2.rotate(image, cv2.ROTATE_180))
+    capsys.readouterr()
+    options = ["index", "query", str(index), str(query), "-k", "3", "--device", "cpu", "--precision", "fp32"]
+    assert main([*options, "--json"]) == 0
+    candidates = json.loads(capsys.readouterr().out)["candidates"]
+    assert candidates[0]["tile"] == row
+    assert candidates[0]["similarity"] > 0.9 > candidates[1]["similarity"]
+    assert main(options) == 0
+    assert f"{row:8d}" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_build_that_was_killed_goes_on_and_ends_with_the_same_file(
+    index: Path, ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ground.with_name("again.index")
+    append = PartialIndex.append
+
+    def append_some(self: PartialIndex, row: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        if self.count == 7:
+            raise KeyboardInterrupt
+        append(self, row)
+
+    arguments = ["index", "build", str(ground), "--out", str(again), "--crs", "EPSG:32612", *_BUILD]
+    monkeypatch.setattr(PartialIndex, "append", append_some)
+    assert main(arguments) == 130
+    assert not again.exists()
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "7 of them from before" in capsys.readouterr().out
+    assert again.read_bytes() == index.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--side", "400"), "do not fit"),
+        (("--side", "60", "--model", "xfeat"), "global descriptor"),
+    ],
+)
+def test_what_cannot_be_built_is_said_in_a_sentence(
+    arguments: tuple[str, ...], message: str, ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["index", "build", str(ground), "--out", str(ground.with_name("no")), *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not ground.with_name("no").exists()
