@@ -68,7 +68,7 @@ def _limit(entry: ArchitectureEntry) -> Callable[[], None]:
         results = {name: torch.empty(output.shape, pin_memory=True) for name, output in outputs.items()}
 
     def run() -> None:
-        with torch.cuda.stream(stream):
+        with torch.inference_mode(), torch.cuda.stream(stream):
             image.copy_(host, non_blocking=True)
             graph.replay()
             for name, output in outputs.items():
