@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test test-long faults demo clean
+.PHONY: help setup lint test test-long faults demo bench bench-gpu clean
 
 SHELL := /bin/sh
 in_environment = . ./env.sh &&
@@ -28,6 +28,12 @@ faults: setup ## Put every fault to the nodes and write docs/faults.md anew
 
 demo: setup ## Fly over a real orthophoto, replay it to the node, write build/demo/report.html
 	@$(in_environment) gdi demo
+
+bench: setup ## Measure each step beside its limit and a naive way; writes build/bench/report.json
+	@$(in_environment) gdi bench
+
+bench-gpu: setup ## The parts that have something to measure on a GPU, there; skipped without one
+	@$(in_environment) gdi bench --gpu
 
 clean: ## Remove everything that setup, tests and the demo made
 	rm -rf .venv build install log .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from gps_denied_inference import __version__
-from gps_denied_inference.cli import demo, doctor, engine, index, models, preflight, replay, top, weights
+from gps_denied_inference.cli import bench, demo, doctor, engine, index, models, preflight, replay, top, weights
 from gps_denied_inference.cli import eval as evaluation
 from gps_denied_inference.core.errors import GpsDeniedInferenceError
 
 __all__ = ["main"]
 
-_SUBCOMMANDS = (replay, demo, models, weights, evaluation, engine, index, preflight, top, doctor)
+_SUBCOMMANDS = (replay, demo, models, weights, evaluation, engine, index, preflight, top, bench, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,156 @@
+"""Part (c): `infer`, numpy to numpy, against the bare call of the same backend."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gps_denied_inference.cli.benchmarks.engines import MODEL, onnx_engine
+from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, Comparison, Contender, PartReport, Role, in_turn
+from gps_denied_inference.core.architectures import default_registry
+from gps_denied_inference.core.architectures.weights import locate_weights
+from gps_denied_inference.core.contracts import BuildConfig, PrecisionMode
+from gps_denied_inference.core.optional import require
+from gps_denied_inference.core.runtime.onnx_network import SessionThreads, make_session
+from gps_denied_inference.core.runtime.onnx_trt_ep import OnnxTrtEpRuntime
+from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
+from gps_denied_inference.core.runtime.torch_checkpoint import load_published, state_dict_from_bytes
+
+__all__ = ["measure"]
+
+_TARGET_TORCH, _TARGET_ONNX, _TARGET_GRAPH = 1.10, 1.03, 1.10
+
+
+def measure(plan: BenchPlan) -> PartReport:
+    """Every runtime that can run here."""
+    if plan.device != "cpu":
+        comparisons = [_torch_on_gpu(plan)]
+        notes = ["the network is the default one, with its published weights"]
+    else:
+        comparisons = [_torch_on_cpu(plan), _onnx_on_cpu(plan)]
+        notes = ["CUDA graph replay is measured by 'gdi bench --gpu infer'"]
+    if importlib.util.find_spec("tensorrt") is None:
+        notes.append("execute_async_v3 is left out: the module tensorrt is not installed")
+    return PartReport("c", "infer", "infer, numpy to numpy", tuple(comparisons), tuple(notes))
+
+
+def _input() -> NDArray[np.float32]:
+    shape = default_registry().lookup(MODEL).spec.inputs[0].shape
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def _module() -> Any:
+    """The network with its weights, as a user would load it."""
+    architecture = default_registry().lookup(MODEL)
+    path = locate_weights(architecture.spec, MODEL, None)
+    module = architecture.build()
+    load_published(module, architecture, state_dict_from_bytes(path.read_bytes(), path.suffix, str(path)))
+    return module.eval()
+
+
+def _runtime(device: str, precision: PrecisionMode) -> tuple[PytorchFp16Runtime, Callable[[NDArray[Any]], object]]:
+    runtime = PytorchFp16Runtime(device=device)
+    path = locate_weights(default_registry().lookup(MODEL).spec, MODEL, None)
+    entry = runtime.compile_engine(path, BuildConfig(precision, extras={"model_name": MODEL}))
+    handle = runtime.deserialize_engine(entry)
+    return runtime, lambda values: runtime.infer(handle, {"image": values})
+
+
+def _torch_on_cpu(plan: BenchPlan) -> Comparison:
+    torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark of pytorch_fp16")
+    values = _input()
+    plain, bare = _module(), _module().to(memory_format=torch.channels_last)
+    placed = torch.from_numpy(values).contiguous(memory_format=torch.channels_last)
+
+    def limit() -> Any:
+        with torch.inference_mode():
+            return bare(placed)
+
+    def naive() -> Any:
+        return plain(torch.from_numpy(values)).detach().numpy().tolist()
+
+    runtime, infer = _runtime("cpu", PrecisionMode.FP32)
+    with runtime:
+        rows = in_turn(
+            (
+                Contender(Role.LIMIT, "bare module, channels-last, inference_mode", limit),
+                Contender(Role.OURS, "PytorchFp16Runtime.infer", lambda: infer(values)),
+                Contender(Role.BASELINE, "module as built, gradients on, result to a list", naive),
+            ),
+            plan,
+        )
+    return Comparison("pytorch_fp16, FP32 on the CPU", "ms", rows, _TARGET_TORCH)
+
+
+def _onnx_on_cpu(plan: BenchPlan) -> Comparison:
+    ort = require("onnxruntime", install="pip install onnxruntime", purpose="the benchmark of onnx_trt_ep")
+    values, entry = _input(), onnx_engine(plan.output)
+    session = make_session(entry.path.read_bytes(), [("CPUExecutionProvider", {})], SessionThreads(1))
+    naive_session = ort.InferenceSession(str(entry.path), providers=["CPUExecutionProvider"])
+    with OnnxTrtEpRuntime(device="cpu", allow_cpu_fallback=True, intra_op_threads=1) as runtime:
+        handle = runtime.deserialize_engine(entry)
+        rows = in_turn(
+            (
+                Contender(Role.LIMIT, "bare session.run, 1 thread", lambda: session.run(None, {"image": values})),
+                Contender(
+                    Role.OURS, "OnnxTrtEpRuntime.infer, 1 thread", lambda: runtime.infer(handle, {"image": values})
+                ),
+                Contender(
+                    Role.BASELINE,
+                    "session with default options, result to a list",
+                    lambda: naive_session.run(None, {"image": values})[0].tolist(),
+                ),
+            ),
+            plan,
+        )
+    return Comparison("onnx_trt_ep, FP32 on the CPU", "ms", rows, _TARGET_ONNX)
+
+
+def _torch_on_gpu(plan: BenchPlan) -> Comparison:
+    torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
+    device, values = torch.device(plan.device), _input()
+    bare = _module().to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
+    placed = torch.empty(values.shape, dtype=torch.float16, device=device).to(memory_format=torch.channels_last)
+    pinned = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
+    stream = torch.cuda.Stream(device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), torch.cuda.stream(stream):
+        for _ in range(3):
+            bare(placed)
+        stream.synchronize()
+        with torch.cuda.graph(graph, stream=stream):
+            output = bare(placed).float()
+        back = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+
+    def limit() -> Any:
+        with torch.inference_mode(), torch.cuda.stream(stream):
+            np.copyto(pinned.numpy(), values)
+            placed.copy_(pinned, non_blocking=True)
+            graph.replay()
+            back.copy_(output, non_blocking=True)
+            stream.synchronize()
+            return back.numpy().copy()
+
+    def naive() -> Any:
+        return bare(torch.from_numpy(values).to(device).half()).float().detach().cpu().numpy().tolist()
+
+    def eager() -> Any:
+        with torch.inference_mode():
+            return bare(torch.from_numpy(values).to(device).half()).float().cpu().numpy()
+
+    runtime, infer = _runtime(plan.device, PrecisionMode.FP16)
+    with runtime:
+        rows = in_turn(
+            (
+                Contender(Role.LIMIT, "CUDA graph replay and pinned copies", limit),
+                Contender(Role.OURS, "PytorchFp16Runtime.infer", lambda: infer(values)),
+                Contender(Role.BASELINE, "eager FP16, gradients on, result to a list", naive),
+                Contender(Role.ALTERNATIVE, "eager FP16 in inference_mode", eager),
+            ),
+            plan,
+        )
+    return Comparison("pytorch_fp16, FP16 on the GPU", "ms", rows, _TARGET_GRAPH)

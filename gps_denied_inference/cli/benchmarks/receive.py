@@ -1,0 +1,135 @@
+"""Part (a): take a raw image from DDS to numpy, against one memcpy of its pixels. Needs ROS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, Comparison, PartReport, Role, Row, row_of
+from gps_denied_inference.core.errors import ReplayError
+
+__all__ = ["measure"]
+
+_SIZES = {
+    "VGA mono8": (480, 640, 1),
+    "720p rgb8": (720, 1280, 3),
+    "1080p rgb8": (1080, 1920, 3),
+    "4K rgb8": (2160, 3840, 3),
+}
+_TARGET = 2.0
+_ROUNDS = 2
+_PROCESS_TIMEOUT_S = 300.0
+_MEMCPY, _SERIALIZED, _TYPED = "memcpy", "serialized", "typed"
+
+
+def measure(plan: BenchPlan) -> PartReport:
+    """Each size in processes of its own: an allocator cannot be set back, and old pages must not help the next size."""
+    comparisons = []
+    for case, (height, width, channels) in _SIZES.items():
+        shape = [str(number) for number in (height, width, channels)]
+        ours: dict[str, list[float]] = {_MEMCPY: [], _SERIALIZED: [], _TYPED: []}
+        naive: dict[str, list[float]] = {_MEMCPY: [], _SERIALIZED: [], _TYPED: []}
+        for _ in range(_ROUNDS):
+            for allocator, samples in (("kept", ours), ("default", naive)):
+                for name, values in _in_process([allocator, *shape], plan).items():
+                    samples[name] += values
+        rows: list[Row] = [
+            row_of(Role.LIMIT, "memcpy of the pixels", ours[_MEMCPY]),
+            row_of(Role.OURS, "serialised, viewed in place, buffers kept", ours[_SERIALIZED]),
+            row_of(Role.BASELINE, "typed message, as cv_bridge views it", naive[_TYPED]),
+            row_of(Role.ALTERNATIVE, "serialised, default allocator", naive[_SERIALIZED]),
+            row_of(Role.ALTERNATIVE, "typed message, buffers kept", ours[_TYPED]),
+        ]
+        comparisons.append(Comparison(case, "ms", tuple(rows), _TARGET))
+    return PartReport("a", "receive", "take → numpy", tuple(comparisons))
+
+
+def _in_process(arguments: list[str], plan: BenchPlan) -> dict[str, list[float]]:
+    command = [sys.executable, "-m", __name__, *arguments, str(plan.repetitions // _ROUNDS or 1), str(plan.warm_up)]
+    environment = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_PROCESS_TIMEOUT_S, env=environment, check=False
+    )
+    if done.returncode:
+        raise ReplayError(f"the process that takes images failed: {done.stderr.strip().splitlines()[-1:]}")
+    result: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _child(allocator: str, height: int, width: int, channels: int, repetitions: int, warm_up: int) -> None:
+    from gps_denied_inference.ros.allocator import keep_large_buffers
+
+    if allocator == "kept":
+        keep_large_buffers()
+    import time
+
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import Image
+
+    from gps_denied_inference.core.interface import image_frame_from_cdr
+
+    rclpy.init()
+    node = rclpy.create_node("gdi_bench_receive")
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+    pixels = np.random.default_rng(0).integers(0, 256, height * width * channels, np.uint8)
+    publisher = node.create_publisher(Image, "gdi_bench_image", qos)
+    subscriptions: dict[str, Any] = {
+        name: node.create_subscription(Image, "gdi_bench_image", lambda _message: None, qos, raw=name == _SERIALIZED)
+        for name in (_SERIALIZED, _TYPED)
+    }
+    message = Image(height=height, width=width, step=width * channels, encoding="rgb8" if channels == 3 else "mono8")
+    message.data.frombytes(pixels.data)
+    copy = np.empty_like(pixels)
+
+    def view_serialized(cdr: bytes) -> Any:
+        return image_frame_from_cdr(cdr).data
+
+    def view_typed(image: Any) -> Any:
+        return np.ndarray((height, width, channels), np.uint8, buffer=image.data)  # what cv_bridge's imgmsg_to_cv2 does
+
+    views: dict[str, Callable[[Any], Any]] = {_SERIALIZED: view_serialized, _TYPED: view_typed}
+    while publisher.get_subscription_count() < len(subscriptions):
+        time.sleep(0.01)
+    samples: dict[str, list[float]] = {_MEMCPY: [], _SERIALIZED: [], _TYPED: []}
+    for turn in range(warm_up + repetitions):
+        publisher.publish(message)
+        for name, subscription in subscriptions.items():
+            duration_ms = _take_ms(subscription, Image, name == _SERIALIZED, views[name], pixels)
+            if turn >= warm_up:
+                samples[name].append(duration_ms)
+        start = time.perf_counter_ns()
+        np.copyto(copy, pixels)
+        if turn >= warm_up:
+            samples[_MEMCPY].append((time.perf_counter_ns() - start) / 1e6)
+    node.destroy_node()
+    rclpy.shutdown()
+    print(json.dumps(samples))
+
+
+def _take_ms(subscription: Any, kind: Any, is_raw: bool, view: Callable[[Any], Any], sent: Any) -> float:
+    import time
+
+    deadline = time.monotonic() + 10.0
+    while time.monotonic() < deadline:
+        with subscription.handle:
+            start = time.perf_counter_ns()
+            taken = subscription.handle.take_message(kind, is_raw)
+            if taken is not None:
+                pixels = view(taken[0])
+                duration_ms = (time.perf_counter_ns() - start) / 1e6
+                if pixels.size != sent.size or pixels.reshape(-1)[-1] != sent[-1]:
+                    raise SystemExit("the image that came is not the one that was sent")
+                return duration_ms
+        time.sleep(0.001)
+    raise SystemExit("an image did not come within 10 s")
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1], *(int(text) for text in sys.argv[2:]))
