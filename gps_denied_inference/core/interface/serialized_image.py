@@ -1,7 +1,8 @@
-"""`sensor_msgs/Image` read where it lies: the pixels of a serialised message are never copied.
+"""`sensor_msgs/Image` read where it lies: the view of a serialised message copies no pixel.
 
-Python's own message copies them twice. Taking a 1080p frame to numpy is 4 to 5 times as fast this way
-(docs/performance.md, part a).
+Beside a process that keeps its freed buffers this is as quick as rclpy's own message (docs/performance.md, part a); with
+the default allocator it saves a third. Bytes that are no image are counted as undecodable, where rclpy would raise in
+the executor.
 """
 
 from __future__ import annotations
