@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,15 +50,16 @@ class CudaGraph:
         with torch.cuda.stream(self._stream):
             for _ in range(_PASSES_BEFORE):
                 outputs = run(tensors)
+            _refuse_waiting(torch, lambda: run(tensors))
         self._stream.synchronize()
         results = {
             name: torch.empty(output.shape, dtype=torch.float32, pin_memory=True) for name, output in outputs.items()
         }
         self._graph: Any = torch.cuda.CUDAGraph()
-        # Thread-local: while a second engine is loaded, the first one goes on working on its own thread.
-        # cuBLAS keeps a workspace for every stream: taken inside the recording it lies in the graph's own memory, and goes
-        # with it; outside, each graph would leave 24 MiB behind.
+        # cuBLAS keeps a workspace for every stream: taken inside the recording it lies in the graph's own memory, and
+        # goes with it; outside, each graph would leave 24 MiB behind.
         _clear_cublas_workspaces(torch)
+        # Thread-local: while a second engine is loaded, the first one goes on working on its own thread.
         with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
             for host, tensor in zip(hosts, tensors, strict=True):
                 tensor.copy_(host, non_blocking=True)
@@ -77,6 +79,29 @@ class CudaGraph:
             self._graph.replay()
         self._stream.synchronize()
         return {name: buffer.copy() for name, buffer in self._outputs.items()}
+
+
+def _refuse_waiting(torch: Any, run: Callable[[], object]) -> None:
+    """Run once and look for operations that wait for the device.
+
+    A recording that one of them breaks leaves torch's allocator unable to give memory back, so it is not begun. The
+    mode is the process's: another engine that works meanwhile may be taken for this one, which costs speed only.
+
+    Raises:
+        RuntimeError: there is one.
+    """
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+    waiting = [item for item in caught if "synchronizing" in str(item.message)]
+    if waiting:
+        where = f"{waiting[0].filename.rsplit('/', 1)[-1]}:{waiting[0].lineno}"
+        raise RuntimeError(f"it waits for the device in the middle ({len(waiting)} times, first at {where})")
 
 
 def _clear_cublas_workspaces(torch: Any) -> None:
