@@ -20,7 +20,8 @@ from gps_denied_inference.core.contracts.image import (
     PreprocessSpec,
     ResizeMode,
 )
-from gps_denied_inference.core.contracts.matching import Correspondences, Matches
+from gps_denied_inference.core.contracts.matching import Correspondences, Matches, SentFeatures
+from gps_denied_inference.core.contracts.places import DescribedFrame, PlaceCandidate, PlaceRecognition
 from gps_denied_inference.core.contracts.thermal import UNKNOWN_THERMAL_STATE, ThermalPublisher, ThermalState
 from gps_denied_inference.core.contracts.timing import DropReason, StageTimings
 
@@ -31,6 +32,7 @@ __all__ = [
     "ColorSpace",
     "CompressedFrame",
     "Correspondences",
+    "DescribedFrame",
     "DropReason",
     "EffectiveConfiguration",
     "EngineCacheEntry",
@@ -43,10 +45,13 @@ __all__ = [
     "Matches",
     "OptimizationProfile",
     "OutputKind",
+    "PlaceCandidate",
+    "PlaceRecognition",
     "PrecisionMode",
     "PreprocessSpec",
     "ResizeMode",
     "RuntimeLabel",
+    "SentFeatures",
     "StageTimings",
     "TensorSpec",
     "ThermalPublisher",

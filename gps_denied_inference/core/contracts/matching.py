@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Correspondences", "Matches"]
+from gps_denied_inference.core.contracts.features import LocalFeatures
+
+__all__ = ["Correspondences", "Matches", "SentFeatures"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,3 +45,19 @@ class Correspondences:
     @property
     def count(self) -> int:
         return int(self.scores.shape[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentFeatures:
+    """Local features that came from elsewhere, and what they may be compared with.
+
+    Attributes:
+        stamp_ns, frame_id: of the image, verbatim.
+        space_id: of the descriptors.
+        features: of the image.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    space_id: str
+    features: LocalFeatures

@@ -7,6 +7,7 @@ from gps_denied_inference.core.health.inference import inference_status
 from gps_denied_inference.core.health.input_monitor import InputAnomaly, InputMonitor, InputPace
 from gps_denied_inference.core.health.memory import MemoryLimits, MemoryReading, memory_status
 from gps_denied_inference.core.health.memory_monitor import MemoryMonitor, resident_bytes
+from gps_denied_inference.core.health.messages import MessageReading, message_status
 from gps_denied_inference.core.health.node import node_status
 from gps_denied_inference.core.health.recent_counts import RecentCounts, frames_between
 from gps_denied_inference.core.health.status import Level, TaskStatus, worst_of
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryLimits",
     "MemoryMonitor",
     "MemoryReading",
+    "MessageReading",
     "RecentCounts",
     "TaskStatus",
     "ThermalLimits",
@@ -33,6 +35,7 @@ __all__ = [
     "inference_status",
     "input_status",
     "memory_status",
+    "message_status",
     "node_status",
     "resident_bytes",
     "thermal_status",

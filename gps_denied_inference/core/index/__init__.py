@@ -1,7 +1,17 @@
 """Place recognition: descriptors of a map's tiles, in memory and on disk."""
 
 from gps_denied_inference.core.index.partial_index import PartialIndex
+from gps_denied_inference.core.index.place_recognizer import PlaceRecognizer, rank_margin
 from gps_denied_inference.core.index.stored_tile_index import load_tile_index, save_tile_index
 from gps_denied_inference.core.index.tile_index import TileIndex, TileIndexDetails, TileMatch
 
-__all__ = ["PartialIndex", "TileIndex", "TileIndexDetails", "TileMatch", "load_tile_index", "save_tile_index"]
+__all__ = [
+    "PartialIndex",
+    "PlaceRecognizer",
+    "TileIndex",
+    "TileIndexDetails",
+    "TileMatch",
+    "load_tile_index",
+    "rank_margin",
+    "save_tile_index",
+]

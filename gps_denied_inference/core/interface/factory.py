@@ -24,3 +24,11 @@ class MessageFactory(Protocol):
     def floats(self, values: NDArray[np.float32]) -> Any:
         """Return what a `float32[]` field takes, holding a copy of `values`, any shape, row-major."""
         ...
+
+    def integers(self, values: NDArray[np.int32]) -> Any:
+        """Return what an `int32[]` field takes, holding a copy of `values`, any shape, row-major."""
+        ...
+
+    def octets(self, values: NDArray[np.uint8]) -> Any:
+        """Return what a `uint8[]` field takes, holding a copy of `values`."""
+        ...

@@ -41,3 +41,9 @@ class RosbagsMessageFactory:
 
     def floats(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.ascontiguousarray(values, np.float32).reshape(-1).copy()
+
+    def integers(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
+        return np.ascontiguousarray(values, np.int32).reshape(-1).copy()
+
+    def octets(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(values, np.uint8).reshape(-1).copy()

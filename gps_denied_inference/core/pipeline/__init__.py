@@ -1,15 +1,23 @@
 """From a received frame to its features, on a thread of its own, with nothing lost uncounted."""
 
 from gps_denied_inference.core.pipeline.accounting import FrameCounts, FrameLedger
+from gps_denied_inference.core.pipeline.feature_matcher import (
+    FeatureMatcher,
+    FeaturePair,
+    MatchedFeatures,
+    MutualNearestMatching,
+)
 from gps_denied_inference.core.pipeline.hang_watchdog import HangState, HangWatchdog
 from gps_denied_inference.core.pipeline.identity import ModelIdentity, space_id
 from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWindow
 from gps_denied_inference.core.pipeline.matching_pipeline import MatchingPipeline
 from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
 from gps_denied_inference.core.pipeline.rate_limit import RateLimit
-from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker
+from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker, NewestWorker, Processor
 
 __all__ = [
+    "FeatureMatcher",
+    "FeaturePair",
     "FrameCounts",
     "FrameLedger",
     "FrameProcessor",
@@ -18,10 +26,14 @@ __all__ = [
     "HangWatchdog",
     "LatencySummary",
     "LatencyWindow",
+    "MatchedFeatures",
     "MatchingPipeline",
     "ModelIdentity",
+    "MutualNearestMatching",
+    "NewestWorker",
     "Pipeline",
     "PipelineResult",
+    "Processor",
     "RateLimit",
     "space_id",
 ]

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from gps_denied_inference.core.contracts import DropReason, Frame
 from gps_denied_inference.core.errors import (
@@ -19,22 +19,32 @@ from gps_denied_inference.core.pipeline.accounting import FrameLedger
 from gps_denied_inference.core.pipeline.pipeline import PipelineResult
 from gps_denied_inference.core.pipeline.rate_limit import RateLimit
 
-__all__ = ["FrameProcessor", "FrameWorker"]
+__all__ = ["FrameProcessor", "FrameWorker", "NewestWorker", "Processor"]
 
 _LOGGER = logging.getLogger("gps_denied_inference.worker")
 
 
-class FrameProcessor(Protocol):
-    """What the worker drives: a `Pipeline`, or a stand-in with the same methods."""
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_Taken = TypeVar("_Taken", contravariant=True)
+_Given = TypeVar("_Given", covariant=True)
+
+
+class Processor(Protocol[_Taken, _Given]):
+    """What a worker drives."""
 
     def warm_up_thread(self) -> None:
         """Called once on each thread that will call `process`, before the first frame."""
 
-    def process(self, frame: Frame, received_ns: int | None = None) -> PipelineResult: ...
+    def process(self, frame: _Taken, received_ns: int | None = None, /) -> _Given: ...
 
 
-class FrameWorker:
-    """Feeds frames to a pipeline on a thread of its own.
+class FrameProcessor(Processor[Frame, PipelineResult], Protocol):
+    """A `Pipeline`, or a stand-in with the same methods."""
+
+
+class NewestWorker(Generic[_Item, _Result]):
+    """Feeds frames (or what else comes one by one) to a processor on a thread of its own.
 
     A frame that arrives while another waits takes its place. A frame that waited longer than `max_frame_age_ms` is not
     worked on. Every frame ends in the ledger, published or dropped with a reason.
@@ -52,24 +62,24 @@ class FrameWorker:
 
     def __init__(
         self,
-        pipeline: FrameProcessor,
+        pipeline: Processor[_Item, _Result],
         ledger: FrameLedger,
         *,
         max_frame_age_ms: float,
-        publish: Callable[[PipelineResult], None],
+        publish: Callable[[_Result], None],
         on_error: Callable[[DropReason, Exception], None],
-        on_late_return: Callable[[FrameProcessor], None] = lambda _processor: None,
+        on_late_return: Callable[[Processor[_Item, _Result]], None] = lambda _processor: None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.max_frame_age_ms = max_frame_age_ms
-        self._pipeline: FrameProcessor | None = pipeline
+        self._pipeline: Processor[_Item, _Result] | None = pipeline
         self._ledger = ledger
         self._publish = publish
         self._on_error = on_error
         self._on_late_return = on_late_return
         self._clock = clock
         self._condition = threading.Condition()
-        self._slot: tuple[Frame, int] | None = None
+        self._slot: tuple[_Item, int] | None = None
         self._rate_limit: RateLimit | None = None
         self._is_running = False
         self._is_busy = False
@@ -159,7 +169,7 @@ class FrameWorker:
             self._condition.notify_all()
             return True
 
-    def swap(self, processor: FrameProcessor, timeout_s: float) -> FrameProcessor | None:
+    def swap(self, processor: Processor[_Item, _Result], timeout_s: float) -> Processor[_Item, _Result] | None:
         """Replace the processor between two frames; a waiting frame stays and goes to the new one.
 
         Works while the worker is stopped, too, and after `abandon`. Call from any thread but the worker's own.
@@ -190,7 +200,7 @@ class FrameWorker:
                 self._condition.notify_all()
         return old
 
-    def submit(self, frame: Frame, received_ns: int | None = None) -> None:
+    def submit(self, frame: _Item, received_ns: int | None = None) -> None:
         """Hand over a frame; never blocks on the network. Counts it as received.
 
         Args:
@@ -216,8 +226,8 @@ class FrameWorker:
             self._ledger.drop(reason)
 
     def _work(self) -> None:
-        warmed: FrameProcessor | None = None
-        processor: FrameProcessor | None = None
+        warmed: Processor[_Item, _Result] | None = None
+        processor: Processor[_Item, _Result] | None = None
         while True:
             with self._condition:
                 if self._is_abandoned():
@@ -257,7 +267,7 @@ class FrameWorker:
             count()
             return True
 
-    def _work_on(self, processor: FrameProcessor, frame: Frame, received_ns: int) -> None:
+    def _work_on(self, processor: Processor[_Item, _Result], frame: _Item, received_ns: int) -> None:
         if (self._clock() - received_ns) / 1e6 > self.max_frame_age_ms:
             self._settle(lambda: self._ledger.drop(DropReason.STALE))
             return
@@ -284,7 +294,11 @@ class FrameWorker:
         self._settle(self._ledger.publish)
 
 
-def _warm_up(processor: FrameProcessor) -> None:
+class FrameWorker(NewestWorker[Frame, PipelineResult]):
+    """Feeds images to a pipeline."""
+
+
+def _warm_up(processor: Processor[_Item, _Result]) -> None:
     try:
         processor.warm_up_thread()
     except Exception:

@@ -1,0 +1,93 @@
+"""Diagnostic task of a node that takes messages of other nodes: do they come, and what becomes of them?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gps_denied_inference.core.contracts import DropReason
+from gps_denied_inference.core.health.status import Level, TaskStatus
+from gps_denied_inference.core.pipeline import FrameCounts, LatencySummary
+
+__all__ = ["MessageReading", "message_status"]
+
+_FEWEST_OVERWRITTEN = 2
+"""One message that comes early beside another is no overload."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReading:
+    """What is known of the messages.
+
+    Attributes:
+        topic: they come on; empty while nothing is subscribed.
+        publisher_count: of that topic.
+        seconds_since_last: since the last one came; None before the first.
+        is_working: messages are expected.
+        counts: since configure.
+        latency: of what was published in the window.
+        last_error: last error met by the worker.
+    """
+
+    topic: str
+    publisher_count: int
+    seconds_since_last: float | None
+    is_working: bool
+    counts: FrameCounts
+    latency: LatencySummary
+    last_error: str
+
+
+def message_status(
+    name: str,
+    reading: MessageReading,
+    recent: FrameCounts,
+    *,
+    window: FrameCounts,
+    timeout_s: float,
+    overload_warn_share: float,
+) -> TaskStatus:
+    """Judge the work on messages.
+
+    Args:
+        name: of the task.
+        reading: of this moment.
+        recent: what was counted since the last report.
+        window: what was counted in the last seconds.
+        timeout_s: longest silence.
+        overload_warn_share: share of the messages in `window` that may be overwritten by newer ones without a word.
+
+    Returns:
+        ERROR when messages failed or a network's output was not finite. WARN when none came for too long, some went
+        stale, or many were overwritten. Else OK.
+    """
+    counts, latency = reading.counts, reading.latency
+    values = {
+        "topic": reading.topic,
+        "publishers": str(reading.publisher_count),
+        "received": str(counts.received),
+        "published": str(counts.published),
+        "pending": str(counts.pending),
+        **{f"dropped_{reason.value}": str(count) for reason, count in counts.dropped.items()},
+        "rate_hz": f"{latency.rate_hz:.2f}",
+        "latency_p50_ms": f"{latency.p50_ms:.2f}",
+        "latency_p95_ms": f"{latency.p95_ms:.2f}",
+        "latency_max_ms": f"{latency.max_ms:.2f}",
+        "last_error": reading.last_error,
+    }
+    if not reading.topic:
+        return TaskStatus(name, Level.OK, "not subscribed; configure the node", values)
+    failed = recent.dropped[DropReason.FAILED] + recent.dropped[DropReason.NOT_FINITE]
+    if failed:
+        return TaskStatus(name, Level.ERROR, f"{failed} messages could not be used: {reading.last_error}", values)
+    if reading.is_working and (reading.seconds_since_last is None or reading.seconds_since_last > timeout_s):
+        since = "yet" if reading.seconds_since_last is None else f"for {reading.seconds_since_last:.1f} s"
+        message = f"no message on {reading.topic} {since} ({reading.publisher_count} publishers)"
+        return TaskStatus(name, Level.WARN, f"{message}; check the node that publishes it", values)
+    stale = recent.dropped[DropReason.STALE]
+    if stale:
+        return TaskStatus(name, Level.WARN, f"{stale} messages waited longer than max_frame_age_ms", values)
+    overwritten = window.dropped[DropReason.OVERWRITTEN]
+    if overwritten >= _FEWEST_OVERWRITTEN and overwritten > overload_warn_share * window.received:
+        message = f"overload: {overwritten} of {window.received} messages gave way to newer ones"
+        return TaskStatus(name, Level.WARN, f"{message}; lower their rate", values)
+    return TaskStatus(name, Level.OK, f"{counts.published} of {counts.received} messages answered", values)

@@ -1,0 +1,150 @@
+"""The way of two sets of local features: pairs, then the geometry that they agree on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gps_denied_inference.core.contracts import LocalFeatures, Matches, SentFeatures, StageTimings
+from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.matching import VerifiedGeometry, match_mutual_nearest, verify_homography
+from gps_denied_inference.core.pipeline.identity import ModelIdentity
+from gps_denied_inference.core.pipeline.matching_pipeline import MatchingPipeline
+
+__all__ = ["FeatureMatcher", "FeaturePair", "MatchedFeatures", "Matching", "MutualNearestMatching"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeaturePair:
+    """What is to be matched. `second` is None while nothing to compare with has come."""
+
+    first: SentFeatures
+    second: SentFeatures | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchedFeatures:
+    """What came of one pair.
+
+    Attributes:
+        first_stamp_ns, first_frame_id, second_stamp_ns, second_frame_id: of the images, verbatim.
+        space_id: of the descriptors of both.
+        first_count, second_count: keypoints.
+        matches: pairs of rows.
+        geometry: the homography from the first image to the second, and which pairs agree with it.
+        timings: `infer_ms` is the matching, `postprocess_ms` the verification.
+        model: the network that matched; None for mutual nearest neighbours.
+    """
+
+    first_stamp_ns: int
+    first_frame_id: str
+    second_stamp_ns: int
+    second_frame_id: str
+    space_id: str
+    first_count: int
+    second_count: int
+    matches: Matches
+    geometry: VerifiedGeometry
+    timings: StageTimings
+    model: ModelIdentity | None
+
+
+class Matching(Protocol):
+    """Pairs local features: a `MatchingPipeline`, or mutual nearest neighbours."""
+
+    @property
+    def model(self) -> ModelIdentity | None: ...
+
+    def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches: ...
+
+
+class MutualNearestMatching:
+    """Satisfies `Matching` without a network.
+
+    Args:
+        min_similarity, max_ratio: as of `match_mutual_nearest`; read with each pair.
+    """
+
+    model = None
+
+    def __init__(self, *, min_similarity: Callable[[], float], max_ratio: Callable[[], float]) -> None:
+        self._min_similarity = min_similarity
+        self._max_ratio = max_ratio
+
+    def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches:
+        return match_mutual_nearest(first, second, min_similarity=self._min_similarity(), max_ratio=self._max_ratio())
+
+
+class FeatureMatcher:
+    """Matches and verifies. Satisfies `Processor`; use from one thread at a time.
+
+    Args:
+        matching: pairs the features.
+        threshold_px: largest noise of a true match, pixels of the second image; read with each pair.
+        clock: steady clock, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        matching: MatchingPipeline | MutualNearestMatching,
+        *,
+        threshold_px: Callable[[], float],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._matching: Matching = matching
+        self._threshold_px = threshold_px
+        self._clock = clock
+
+    def warm_up_thread(self) -> None:
+        """Nothing to do: the runtime warmed the network when it loaded it."""
+
+    def process(self, frame: FeaturePair, received_ns: int | None = None, /) -> MatchedFeatures:
+        """Match a pair.
+
+        Raises:
+            InferenceError: there is no second one, the descriptors live in two spaces, or the network failed.
+            NonFiniteOutputError: the network returned NaN or Inf.
+            OutOfMemoryError: the device is out of memory.
+        """
+        start_ns = self._clock()
+        first, second = frame.first, frame.second
+        if second is None:
+            raise InferenceError("no features to compare with have come yet; publish them on 'reference_features'")
+        if first.space_id != second.space_id:
+            raise InferenceError(
+                f"the features live in the spaces '{first.space_id}' and '{second.space_id}': they cannot be compared; "
+                "make both with the same network, weights and preprocessing"
+            )
+        matches = self._matching.match_features(first.features, second.features)
+        matched_ns = self._clock()
+        geometry = verify_homography(
+            first.features.keypoints_px[matches.indices[:, 0]],
+            second.features.keypoints_px[matches.indices[:, 1]],
+            image_height=first.features.image_height,
+            image_width=first.features.image_width,
+            threshold_px=self._threshold_px(),
+        )
+        end_ns = self._clock()
+        first_ns = start_ns if received_ns is None else received_ns
+        return MatchedFeatures(
+            first.stamp_ns,
+            first.frame_id,
+            second.stamp_ns,
+            second.frame_id,
+            first.space_id,
+            first.features.count,
+            second.features.count,
+            matches,
+            geometry,
+            StageTimings(
+                wait_ms=(start_ns - first_ns) / 1e6,
+                decode_ms=0.0,
+                preprocess_ms=0.0,
+                infer_ms=(matched_ns - start_ns) / 1e6,
+                postprocess_ms=(end_ns - matched_ns) / 1e6,
+                total_ms=(end_ns - first_ns) / 1e6,
+            ),
+            self._matching.model,
+        )

@@ -1,0 +1,123 @@
+"""Candidates and matches, there and back, for both message implementations."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+from model_identities import model_identity
+
+from gps_denied_inference.core.contracts import DropReason, Matches, PlaceCandidate, PlaceRecognition, StageTimings
+from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.interface import (
+    MessageFactory,
+    RosbagsMessageFactory,
+    feature_matches_message,
+    geometry_from_message,
+    matches_from_message,
+    place_candidates_message,
+    place_recognition_from_message,
+    stamp_ns_from_message,
+)
+from gps_denied_inference.core.matching import GeometryKind, VerifiedGeometry
+from gps_denied_inference.core.pipeline import MatchedFeatures
+
+_TIMINGS = StageTimings(0.5, 0.0, 0.0, 3.5, 4.5, 8.5)
+_DROPS = {DropReason.OVERWRITTEN: 3}
+
+
+class _Rosbags:
+    def __init__(self) -> None:
+        self.factory: MessageFactory = RosbagsMessageFactory()
+        self._store = RosbagsMessageFactory().typestore
+
+    def round_trip(self, message: Any) -> Any:
+        kind = message.__msgtype__
+        return self._store.deserialize_cdr(self._store.serialize_cdr(message, kind), kind)
+
+
+class _Rclpy:
+    def __init__(self) -> None:
+        from gps_denied_inference.ros.message_factory import RclpyMessageFactory
+
+        self.factory: MessageFactory = RclpyMessageFactory()
+
+    def round_trip(self, message: Any) -> Any:
+        from rclpy.serialization import deserialize_message, serialize_message
+
+        return deserialize_message(serialize_message(message), type(message))
+
+
+@pytest.fixture(scope="module", params=[_Rosbags, _Rclpy])
+def wire(request: pytest.FixtureRequest) -> Any:
+    if request.param is _Rclpy and importlib.util.find_spec("rclpy") is None:
+        pytest.skip("rclpy is not installed")
+    return request.param()
+
+
+def test_place_candidates_survive_the_wire(wire: Any) -> None:
+    candidates = (
+        PlaceCandidate(7, 528_000.125, 4_978_000.5, 45.0, 0.75),
+        PlaceCandidate(2**32 - 1, -1.0, 0.0, 0.0, -0.5),
+    )
+    result = PlaceRecognition(
+        2 * 10**9 + 1, "optical", "nadir", "s/1/2/3", "ab" * 32, "EPSG:1", candidates, 0.25, _TIMINGS
+    )
+    message = wire.round_trip(place_candidates_message(wire.factory, result, dropped_since_last=_DROPS))
+    back = place_recognition_from_message(message)
+    for name in PlaceRecognition.__slots__:
+        assert getattr(back, name) == getattr(result, name), name
+    assert [(drop.reason, drop.count) for drop in message.dropped_since_last] == [("overwritten", 3)]
+
+
+def _matched(count: int, *, has_homography: bool = True, with_network: bool = True) -> MatchedFeatures:
+    generator = np.random.default_rng(count)
+    geometry = VerifiedGeometry(
+        GeometryKind.HOMOGRAPHY,
+        generator.standard_normal((3, 3)) if has_homography else None,
+        generator.uniform(size=count) > 0.5,
+        0.5 if has_homography else float("nan"),
+        0.25,
+        generator.standard_normal((8, 8)) if has_homography else None,
+    )
+    matches = Matches(
+        generator.integers(0, 1000, (count, 2)).astype(np.int32),
+        np.sort(generator.uniform(size=count).astype(np.float32))[::-1],
+    )
+    model = model_identity() if with_network else None
+    return MatchedFeatures(1, "first", 2, "second", "s/1/2/3", 1000, 900, matches, geometry, _TIMINGS, model)
+
+
+@pytest.mark.parametrize("count", [0, 1, 400])
+@pytest.mark.parametrize("has_homography", [True, False])
+def test_feature_matches_survive_the_wire(wire: Any, count: int, has_homography: bool) -> None:
+    sent = _matched(count, has_homography=has_homography)
+    message = wire.round_trip(feature_matches_message(wire.factory, sent, dropped_since_last=_DROPS))
+    assert (stamp_ns_from_message(message), message.second_header.frame_id) == (1, "second")
+    assert (message.first_count, message.second_count, message.space_id) == (1000, 900, "s/1/2/3")
+    matches, geometry = matches_from_message(message), geometry_from_message(message)
+    np.testing.assert_array_equal(matches.indices, sent.matches.indices)
+    np.testing.assert_array_equal(matches.scores, sent.matches.scores)
+    np.testing.assert_array_equal(geometry.is_inlier, sent.geometry.is_inlier)
+    assert message.inlier_count == sent.geometry.inlier_count
+    if has_homography:
+        np.testing.assert_array_equal(geometry.matrix, sent.geometry.matrix)
+        np.testing.assert_array_equal(geometry.covariance, sent.geometry.covariance)
+    else:
+        assert geometry.matrix is None and geometry.covariance is None
+        assert np.isnan(message.homography).all() and not message.has_homography
+    assert message.matcher == sent.model.name if sent.model is not None else True
+
+
+def test_matches_without_a_network_say_so_and_wrong_counts_are_refused(wire: Any) -> None:
+    message = wire.round_trip(
+        feature_matches_message(wire.factory, _matched(3, with_network=False), dropped_since_last={})
+    )
+    assert (message.matcher, message.matcher_weights_sha256, message.runtime) == ("mutual_nearest", "", "")
+    message.count = 4
+    with pytest.raises(InferenceError, match="6 elements"):
+        matches_from_message(message)
+    with pytest.raises(InferenceError, match="3 elements"):
+        geometry_from_message(message)
