@@ -10,7 +10,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["inference_node", "onnx_trt_ep_node", "pytorch_fp16_node", "tensorrt_node", "thermal_monitor_node"]
+__all__ = [
+    "inference_node",
+    "matcher_node",
+    "onnx_trt_ep_node",
+    "place_recognition_node",
+    "pytorch_fp16_node",
+    "tensorrt_node",
+    "thermal_monitor_node",
+]
 
 EXIT_ENGINE_HUNG = 3
 """Exit status of a node whose engine hung again after it had been loaded anew: a supervisor should start it again."""
@@ -44,6 +52,28 @@ def onnx_trt_ep_node(args: list[str] | None = None) -> int:
 def thermal_monitor_node(args: list[str] | None = None) -> int:
     """Run the node that publishes the thermal state alone."""
     return _run("thermal_monitor_node", _thermal_monitor, args)
+
+
+def place_recognition_node(args: list[str] | None = None) -> int:
+    """Run the node that looks descriptors up in a map's index."""
+    return _run("place_recognition_node", _place_recognition, args)
+
+
+def matcher_node(args: list[str] | None = None) -> int:
+    """Run the node that matches local features."""
+    return _run("matcher_node", _matcher, args)
+
+
+def _place_recognition() -> Any:
+    from gps_denied_inference.ros.place_recognition_node import PlaceRecognitionNode
+
+    return PlaceRecognitionNode()
+
+
+def _matcher() -> Any:
+    from gps_denied_inference.ros.matcher_node import MatcherNode
+
+    return MatcherNode()
 
 
 def _inference(name: str, runtime_preset: str | None) -> Any:

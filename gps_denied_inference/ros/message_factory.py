@@ -28,6 +28,18 @@ class RclpyMessageFactory:
 
     def floats(self, values: NDArray[np.float32]) -> array[float]:
         # The setter takes an array.array as it is; a numpy array it would copy element by element.
-        floats = array("f")
-        floats.frombytes(np.ascontiguousarray(values, np.float32).data.cast("B"))
-        return floats
+        return _array("f", np.ascontiguousarray(values, np.float32))
+
+    def integers(self, values: NDArray[np.int32]) -> array[int]:
+        return _array("i", np.ascontiguousarray(values, np.int32))
+
+    def octets(self, values: NDArray[np.uint8]) -> array[int]:
+        return _array("B", np.ascontiguousarray(values, np.uint8))
+
+
+def _array(code: str, values: NDArray[Any]) -> array[Any]:
+    result: array[Any] = array(code)
+    # A view of no elements cannot be cast.
+    if values.size:
+        result.frombytes(values.data.cast("B"))
+    return result

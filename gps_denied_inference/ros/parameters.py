@@ -227,6 +227,7 @@ class NodeParameters:
         node: the node; its parameter overrides are read here.
         runtime_preset: fixes NAME.runtime of every engine (the executables with a runtime in their name).
         fields: the parameters; with `engines` among them, those of each engine too.
+        engine_fields: the parameters of each engine.
     """
 
     def __init__(
@@ -235,6 +236,7 @@ class NodeParameters:
         runtime_preset: str | None = None,
         *,
         fields: Sequence[SettingField] = (*GENERAL_FIELDS, *NODE_FIELDS),
+        engine_fields: Sequence[SettingField] = ENGINE_FIELDS,
     ) -> None:
         self._node = node
         self._fields: dict[str, tuple[SettingField, str]] = {}
@@ -242,7 +244,7 @@ class NodeParameters:
         for item in fields:
             self._declare(item, "", item.default)
         for engine in self._value("engines") if "engines" in self._fields else ():
-            for item in ENGINE_FIELDS:
+            for item in engine_fields:
                 preset = runtime_preset if item.name == "runtime" and runtime_preset else item.default
                 self._declare(item, f"{engine}.", preset, is_fixed=item.name == "runtime" and bool(runtime_preset))
         self._refuse_unknown_overrides()
@@ -254,8 +256,9 @@ class NodeParameters:
         Raises:
             SettingsError: values that don't go together.
         """
-        node_names = {item.name for item in NODE_FIELDS}
-        return settings_from_mapping({name: self._value(name) for name in self._fields if name not in node_names})
+        of_the_core = {item.name for item in GENERAL_FIELDS}
+        names = (name for name, (item, prefix) in self._fields.items() if prefix or item.name in of_the_core)
+        return settings_from_mapping({name: self._value(name) for name in names})
 
     def text(self, name: str) -> str:
         return str(self._value(name))

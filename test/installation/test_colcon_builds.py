@@ -16,7 +16,15 @@ from environment.generated_messages import interface_names
 from tree_copy import bare_environment, copy_sources
 
 PACKAGE = "gps_denied_inference"
-NODES = ("inference_node", "pytorch_fp16_node", "tensorrt_node", "onnx_trt_ep_node", "thermal_monitor_node")
+NODES = (
+    "inference_node",
+    "pytorch_fp16_node",
+    "tensorrt_node",
+    "onnx_trt_ep_node",
+    "thermal_monitor_node",
+    "place_recognition_node",
+    "matcher_node",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,203 @@
+"""The lifecycle node that matches the local features of two images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gps_denied_inference.msg as messages
+from gps_denied_inference.core.assembly import assemble_matcher
+from gps_denied_inference.core.contracts import DropReason, OutputKind, StageTimings
+from gps_denied_inference.core.errors import SettingsError
+from gps_denied_inference.core.health import Level, TaskStatus, engine_status
+from gps_denied_inference.core.interface import feature_matches_message, sent_features_from_message
+from gps_denied_inference.core.pipeline import (
+    FeatureMatcher,
+    FeaturePair,
+    MatchedFeatures,
+    MatchingPipeline,
+    MutualNearestMatching,
+    Processor,
+)
+from gps_denied_inference.core.settings import ENGINE_FIELDS, SettingField
+from gps_denied_inference.ros.parameters import NodeParameters
+from gps_denied_inference.ros.worker_node import WorkerNode
+from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_named
+
+__all__ = ["MATCHER_ENGINE_FIELDS", "MATCHER_FIELDS", "MatcherNode"]
+
+_ENGINE_NAMES = (
+    "weights_dir",
+    "engine_store",
+    "require_signature",
+    "trusted_keys",
+    "gpu_memory_budget_bytes",
+    "fidelity_min_repeatability",
+    "allow_cpu_fallback",
+    "allow_ungated",
+    "enabled_runtimes",
+    "architecture_modules",
+    "accepted_licenses",
+    "per_frame_debug_log",
+)
+
+MATCHER_FIELDS: tuple[SettingField, ...] = (
+    SettingField(
+        "matcher",
+        "network",
+        "network: the one of primary.model, which must be of the features' family; mutual_nearest: none.",
+        choices=("network", "mutual_nearest"),
+    ),
+    SettingField(
+        "min_similarity",
+        0.0,
+        "Smallest cosine of a pair. mutual_nearest only.",
+        minimum=-1.0,
+        maximum=1.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "max_ratio",
+        1.0,
+        "Largest ratio of the distances to the nearest and second nearest; 1: any. mutual_nearest only.",
+        minimum=0.01,
+        maximum=1.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "inlier_threshold_px",
+        3.0,
+        "Largest noise of a true match, pixels of the second image.",
+        minimum=0.1,
+        maximum=100.0,
+        is_dynamic=True,
+    ),
+    replace(
+        fields_named("engines")[0], description="Names of the engines to load; exactly one. Not used by mutual_nearest."
+    ),
+    *fields_named(*_ENGINE_NAMES),
+    *WORKER_FIELDS,
+)
+
+MATCHER_ENGINE_FIELDS: tuple[SettingField, ...] = tuple(
+    replace(item, default="lighterglue_xfeat") if item.name == "model" else item
+    for item in ENGINE_FIELDS
+    if item.name not in ("resize_mode", "top_k")  # of networks that take an image
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _MessagePair:
+    first: Any
+    second: Any
+
+
+class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
+    """Subscribes `local_features` and `reference_features`, publishes `feature_matches` and `/diagnostics`.
+
+    Each message on `local_features` is matched with the latest that has come on `reference_features`.
+
+    Args:
+        name: of the node, unless remapped.
+
+    Raises:
+        SettingsError: a parameter override is wrong.
+    """
+
+    def __init__(self, name: str = "matcher_node", **node_options: Any) -> None:
+        self._network: MatchingPipeline | None = None
+        self._reference: Any = None
+        super().__init__(name, task="matching", resource_task="engine", **node_options)
+
+    def _declare_parameters(self) -> NodeParameters:
+        return NodeParameters(self, fields=MATCHER_FIELDS, engine_fields=MATCHER_ENGINE_FIELDS)
+
+    def _load(self) -> Processor[_MessagePair, MatchedFeatures]:
+        parameters = self._node_parameters
+        matching: MatchingPipeline | MutualNearestMatching
+        if parameters.text("matcher") == "mutual_nearest":
+            matching = MutualNearestMatching(
+                min_similarity=lambda: parameters.number("min_similarity"),
+                max_ratio=lambda: parameters.number("max_ratio"),
+            )
+        else:
+            matching = self._network = self._loaded_network()
+        return _MessageProcessor(
+            FeatureMatcher(matching, threshold_px=lambda: parameters.number("inlier_threshold_px"))
+        )
+
+    def _loaded_network(self) -> MatchingPipeline:
+        settings = self._node_parameters.settings()
+        if len(settings.engines) != 1:
+            raise SettingsError("engines", [engine.name for engine in settings.engines], "one name")
+        self._log_bridge.install(is_debug=settings.per_frame_debug_log)
+        network = assemble_matcher(settings)
+        if network.model.spec.output_kind is not OutputKind.MATCHES:
+            network.close()
+            raise SettingsError(
+                f"{settings.engines[0].name}.model",
+                network.model.name,
+                "a network that matches features; this one takes images",
+            )
+        configuration = network.model.configuration
+        self.get_logger().info(
+            f"{network.model.name} ({network.model.runtime_label.value}, {configuration.effective_precision.value} on "
+            f"{configuration.effective_device})"
+        )
+        if configuration.fallback_reason:
+            self.get_logger().warning(f"fallback: {configuration.fallback_reason}")
+        if not network.model.is_gated:
+            self.get_logger().warning(
+                f"not for flight: this engine did not pass the gate ({network.model.gate_complaint})"
+            )
+        return network
+
+    def _unload(self) -> None:
+        self._reference = None
+        if self._network is not None:
+            self._network.close()
+            self._network = None
+
+    def _subscribe(self) -> None:
+        self._listen(messages.LocalFeatures, "local_features", self._on_features)
+        self._listen(messages.LocalFeatures, "reference_features", self._on_reference)
+
+    def _on_features(self, message: Any) -> None:
+        self._submit(_MessagePair(message, self._reference))
+
+    def _on_reference(self, message: Any) -> None:
+        self._reference = message
+
+    @property
+    def _output(self) -> tuple[Any, str]:
+        return messages.FeatureMatches, "feature_matches"
+
+    def _message(self, result: MatchedFeatures, dropped: Mapping[DropReason, int]) -> Any:
+        return feature_matches_message(self._factory, result, dropped_since_last=dropped)
+
+    def _timings(self, result: MatchedFeatures) -> StageTimings:
+        return result.timings
+
+    def _resource_status(self) -> TaskStatus:
+        if self._network is None and not self._configure_error:
+            name = self._node_parameters.text("matcher")
+            message = "mutual nearest neighbours need no engine" if name == "mutual_nearest" else "not configured"
+            return TaskStatus("engine", Level.OK, message)
+        model = None if self._network is None else self._network.model
+        return engine_status(model, self.lifecycle_state, self._configure_error)
+
+
+class _MessageProcessor:
+    """Reads the messages on the worker's thread: those that are not valid are counted like any that cannot be used."""
+
+    def __init__(self, matcher: FeatureMatcher) -> None:
+        self._matcher = matcher
+
+    def warm_up_thread(self) -> None:
+        self._matcher.warm_up_thread()
+
+    def process(self, frame: _MessagePair, received_ns: int | None = None, /) -> MatchedFeatures:
+        first = sent_features_from_message(frame.first)
+        second = None if frame.second is None else sent_features_from_message(frame.second)
+        return self._matcher.process(FeaturePair(first, second), received_ns)

@@ -1,0 +1,221 @@
+"""A lifecycle node that takes messages of other nodes, works on the newest, and publishes what comes of it."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from rclpy.clock import Clock, ClockType
+
+from gps_denied_inference.core.contracts import DropReason, StageTimings
+from gps_denied_inference.core.errors import GpsDeniedInferenceError
+from gps_denied_inference.core.health import (
+    MessageReading,
+    RecentCounts,
+    TaskStatus,
+    frames_between,
+    message_status,
+    node_status,
+)
+from gps_denied_inference.core.pipeline import FrameCounts, FrameLedger, LatencyWindow, NewestWorker, Processor
+from gps_denied_inference.ros.diagnostics import DiagnosticsPublisher
+from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
+from gps_denied_inference.ros.log_bridge import LogBridge
+from gps_denied_inference.ros.message_factory import RclpyMessageFactory
+from gps_denied_inference.ros.parameters import NodeParameters
+from gps_denied_inference.ros.qos import features_qos, image_qos
+
+__all__ = ["WorkerNode"]
+
+_WINDOW_S = 2.0
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
+    """Subclasses load the processor, subscribe, and turn results into messages.
+
+    Args:
+        name: of the node, unless remapped.
+        task: of the diagnostics, for the work on messages.
+        resource_task: of the diagnostics, for what was loaded.
+    """
+
+    def __init__(self, name: str, *, task: str, resource_task: str, **node_options: Any) -> None:
+        super().__init__(name, **node_options)
+        self._node_parameters = self._declare_parameters()
+        self._factory = RclpyMessageFactory()
+        self._log_bridge = LogBridge(self.get_logger())
+        self._log_bridge.install(is_debug=False)
+        self._task = task
+        self._ledger = FrameLedger()
+        self._latency = LatencyWindow()
+        self._worker: NewestWorker[_Item, _Result] | None = None
+        self._result_publisher: Any = None
+        self._inputs: list[Any] = []
+        self._last_received_ns: int | None = None
+        self._last_error = ""
+        self._reported: FrameCounts | None = None
+        self._window = RecentCounts(_WINDOW_S)
+        self._diagnostics = DiagnosticsPublisher(self, (resource_task, task, "node"))
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._report_timer: Any = None
+        self._create_report_timer()
+
+    # What a subclass brings.
+
+    @abstractmethod
+    def _declare_parameters(self) -> NodeParameters:
+        """Declare the parameters, `WORKER_FIELDS` among them."""
+
+    @abstractmethod
+    def _load(self) -> Processor[_Item, _Result]:
+        """Load what the work needs; may raise an error of the family."""
+
+    @abstractmethod
+    def _unload(self) -> None:
+        """Give back what was loaded. Idempotent."""
+
+    @abstractmethod
+    def _subscribe(self) -> None:
+        """Subscribe, with `_listen`; the first subscription is the one whose silence is told."""
+
+    @property
+    @abstractmethod
+    def _output(self) -> tuple[Any, str]:
+        """Type and topic of the results."""
+
+    @abstractmethod
+    def _message(self, result: _Result, dropped: Mapping[DropReason, int]) -> Any:
+        """Return the message of a result. On the worker's thread."""
+
+    @abstractmethod
+    def _timings(self, result: _Result) -> StageTimings: ...
+
+    @abstractmethod
+    def _resource_status(self) -> TaskStatus:
+        """Judge what was loaded."""
+
+    # The steps of the lifecycle.
+
+    @property
+    def is_bond_enabled(self) -> bool:
+        return self._node_parameters.flag("bond_enabled")
+
+    def configure(self) -> None:
+        parameters = self._node_parameters
+        processor = self._load()
+        self._ledger, self._latency, self._last_error = FrameLedger(), LatencyWindow(), ""
+        self._reported, self._last_received_ns = None, None
+        self._worker = NewestWorker(
+            processor,
+            self._ledger,
+            max_frame_age_ms=parameters.number("max_frame_age_ms"),
+            publish=self._publish,
+            on_error=self._on_error,
+        )
+        kind, topic = self._output
+        qos = features_qos(parameters.text("output_reliability"), parameters.count("output_depth"))
+        self._result_publisher = self.create_lifecycle_publisher(kind, topic, qos)
+        self._create_report_timer()
+        self._subscribe()
+        parameters.is_configured = True
+
+    def activate(self) -> None:
+        assert self._worker is not None
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        if self._worker is not None:
+            self._worker.stop(self._node_parameters.number("deactivate_timeout_s"))
+
+    def release(self) -> None:
+        self._node_parameters.is_configured = False
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        self._worker = None
+        self._unload()
+        if self._result_publisher is not None:
+            self.destroy_lifecycle_publisher(self._result_publisher)
+            self._result_publisher = None
+
+    def close(self) -> None:
+        """Stop working and give everything back, whatever the state. For the end of the process."""
+        try:
+            self.deactivate()
+        except GpsDeniedInferenceError as error:
+            self.get_logger().error(str(error))
+        self.release()
+        self._log_bridge.remove()
+
+    def _listen(self, kind: Any, topic: str, callback: Any, qos: Any = None) -> None:
+        parameters = self._node_parameters
+        if qos is None:
+            qos = image_qos(parameters.text("input_reliability"), parameters.count("input_depth"))
+        self._inputs.append(self.create_subscription(kind, topic, callback, qos))
+
+    def _submit(self, item: _Item) -> None:
+        assert self._worker is not None
+        self._last_received_ns = time.monotonic_ns()
+        self._worker.submit(item, self._last_received_ns)
+
+    # On the worker's thread.
+
+    def _publish(self, result: _Result) -> None:
+        dropped = self._ledger.take_dropped_since_last()
+        try:
+            self._result_publisher.publish(self._message(result, dropped))
+        except Exception:
+            self._ledger.return_dropped(dropped)
+            raise
+        self._latency.add(self._timings(result))
+
+    def _on_error(self, reason: DropReason, error: Exception) -> None:
+        self._last_error = str(error)
+        self.get_logger().error(f"message dropped ({reason.value}): {error}", throttle_duration_sec=5.0)
+
+    # Reports, on the executor's thread.
+
+    def _create_report_timer(self) -> None:
+        if self._report_timer is not None:
+            self.destroy_timer(self._report_timer)
+        period_s = 1.0 / self._node_parameters.number("diagnostics_rate_hz")
+        self._report_timer = self.create_timer(period_s, self._report, clock=self._steady_clock)
+
+    def _report(self) -> None:
+        if self._worker is not None:
+            self._worker.max_frame_age_ms = self._node_parameters.number("max_frame_age_ms")
+        self._diagnostics.publish(self._statuses())
+
+    def _statuses(self) -> Sequence[TaskStatus]:
+        parameters, last_ns = self._node_parameters, self._last_received_ns
+        topic = self._inputs[0].topic_name if self._inputs else ""
+        counts = self._ledger.counts()
+        reading = MessageReading(
+            topic=topic,
+            publisher_count=self.count_publishers(topic) if topic else 0,
+            seconds_since_last=None if last_ns is None else (time.monotonic_ns() - last_ns) / 1e9,
+            is_working=self._worker is not None and self._worker.is_running,
+            counts=counts,
+            latency=self._latency.summary(),
+            last_error=self._last_error,
+        )
+        recent = counts if self._reported is None else frames_between(self._reported, counts)
+        self._reported = counts
+        own = (self.get_name(), self.get_namespace())
+        namesakes = sum(seen == own for seen in self.get_node_names_and_namespaces())
+        return [
+            self._resource_status(),
+            message_status(
+                self._task,
+                reading,
+                recent,
+                window=self._window.update(counts),
+                timeout_s=parameters.number("input_timeout_s"),
+                overload_warn_share=parameters.number("overload_warn_share"),
+            ),
+            node_status(self.get_fully_qualified_name(), namesakes),
+        ]
