@@ -85,7 +85,7 @@ def _refuse_waiting(torch: Any, run: Callable[[], object]) -> None:
     """Run once and look for operations that wait for the device.
 
     A recording that one of them breaks leaves torch's allocator unable to give memory back, so it is not begun. The
-    mode is the process's: another engine that works meanwhile may be taken for this one, which costs speed only.
+    mode is the process's: the caller keeps other engines from working call by call meanwhile.
 
     Raises:
         RuntimeError: there is one.
@@ -98,7 +98,7 @@ def _refuse_waiting(torch: Any, run: Callable[[], object]) -> None:
             run()
         finally:
             torch.cuda.set_sync_debug_mode(mode)
-    waiting = [item for item in caught if "synchronizing" in str(item.message)]
+    waiting = [item for item in caught if "called a synchronizing" in str(item.message)]
     if waiting:
         where = f"{waiting[0].filename.rsplit('/', 1)[-1]}:{waiting[0].lineno}"
         raise RuntimeError(f"it waits for the device in the middle ({len(waiting)} times, first at {where})")

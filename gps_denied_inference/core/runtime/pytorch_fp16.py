@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gps_denied_inference.core.architectures import ArchitectureEntry, ArchitectureRegistry, default_registry
 from gps_denied_inference.core.contracts import (
     BuildConfig,
+    EffectiveConfiguration,
     EngineCacheEntry,
     EngineHandle,
     PrecisionMode,
@@ -106,8 +107,7 @@ class PytorchFp16Runtime:
         configuration = choose_placement(self._device, entry.precision, allow_cpu_fallback=self._allow_cpu_fallback)
         state_dict = self._state_dict(entry)
         with backend_errors(f"loading '{model_name}' on {configuration.effective_device}", EngineDeserializeError):
-            network = TorchNetwork(architecture, state_dict, configuration, recorder=self._recorder)
-            network.warm_up()
+            network = self._warm_network(architecture, state_dict, configuration)
         return self._networks.add(
             network,
             model_name=model_name,
@@ -159,6 +159,17 @@ class PytorchFp16Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _warm_network(
+        self,
+        architecture: ArchitectureEntry,
+        state_dict: Mapping[str, torch.Tensor],
+        configuration: EffectiveConfiguration,
+    ) -> TorchNetwork:
+        # A frame of its own: when the memory is exhausted here, it is cleared, and holds the parameters no longer.
+        network = TorchNetwork(architecture, state_dict, configuration, recorder=self._recorder)
+        network.warm_up()
+        return network
 
     def _architecture(self, model_name: str) -> ArchitectureEntry:
         registry = default_registry() if self._registry is None else self._registry

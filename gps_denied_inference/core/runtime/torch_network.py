@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +33,13 @@ _WARM_UP_PASSES = 3  # the first allocates and picks algorithms, the second stil
 
 _REPLAY_TOLERANCE = 1e-3
 """Largest difference between a replay and the plain call, of the largest output; nought was measured."""
+
+
+_CALL_BY_CALL = threading.RLock()
+"""Held while a network is recorded, and for each call that launches kernels itself: they would disturb the recording.
+
+Replays go on. An engine that runs call by call waits for half a second when another one is loaded in flight.
+"""
 
 
 class Recording(Protocol):
@@ -108,9 +116,11 @@ class TorchNetwork:
     def _forward(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         # Copies: the arrays may be read-only, and stay the caller's.
         tensors = [self._torch.tensor(inputs[spec.name]) for spec in self._spec.inputs]
-        with self._torch.inference_mode():
+        if self._device.type != "cuda":
+            with self._torch.inference_mode():
+                return arrays_from_tensors(self._run(tensors))
+        with _CALL_BY_CALL, self._torch.inference_mode():
             arrays = arrays_from_tensors(self._run(tensors))
-        if self._device.type == "cuda":
             self._torch.cuda.synchronize(self._device)
         return arrays
 
@@ -121,8 +131,9 @@ class TorchNetwork:
 
     def _record(self, recorder: Recorder) -> None:
         try:
-            recording = recorder(self._run, self._spec.inputs, self._device)
-            self._check(recording)
+            with _CALL_BY_CALL:
+                recording = recorder(self._run, self._spec.inputs, self._device)
+                self._check(recording)
         except (RuntimeError, InferenceError) as error:  # torch's own are RuntimeErrors, exhausted memory too
             traceback.clear_frames(error.__traceback__)
             self.recording_refusal = _first_line(error)

@@ -75,8 +75,9 @@ def _sampling_grid(pixels: Tensor, height: int, width: int) -> Tensor:
 
     The weights were trained with the denominator `size - 1` although sampling does not align corners: keep both.
     """
-    size = torch.tensor((width - 1, height - 1), device=pixels.device, dtype=pixels.dtype)
-    return 2.0 * (pixels / size) - 1.0
+    # Without a tensor of the two sizes: it would come from the CPU, which a CUDA graph cannot record.
+    relative = torch.stack((pixels[..., 0] / (width - 1), pixels[..., 1] / (height - 1)), dim=-1)
+    return 2.0 * relative - 1.0
 
 
 def prefix_backbone(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
