@@ -1,8 +1,8 @@
 """`sensor_msgs/Image` read where it lies: the view of a serialised message copies no pixel.
 
 In a process that keeps its freed buffers this is as quick as rclpy's own message (docs/performance.md, part a); with
-the default allocator it saves a third. Bytes that are no image are counted as undecodable, where rclpy would raise in the
-executor.
+the default allocator it saves a third. Bytes that are no image are counted as undecodable, where rclpy would raise in
+the executor.
 """
 
 from __future__ import annotations
