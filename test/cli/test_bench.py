@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from gps_denied_inference.cli.benchmarks.measurement import (
 )
 from gps_denied_inference.cli.benchmarks.parts import PARTS
 from gps_denied_inference.cli.benchmarks.report import text_of, write_report
+from gps_denied_inference.cli.benchmarks.traffic import Traffic, processor_seconds
 from gps_denied_inference.cli.main import main
 
 _ROWS = tuple(Row(role, role.value, value, 0.1, 5) for role, value in zip(Role, (1.0, 2.0, 8.0, 4.0), strict=True))
@@ -104,6 +107,20 @@ def test_unknown_part_is_refused_with_the_known_ones(tmp_path: Path, capsys: pyt
 def test_parts_have_letters_in_order_and_names_of_their_own() -> None:
     letters = [part.letter for part in PARTS]
     assert letters == sorted(letters) and len({part.name for part in PARTS}) == len(PARTS)
+
+
+def test_answers_cost_what_the_network_did_not() -> None:
+    traffic = Traffic(60, (20.0, 30.0), (15.0, 15.0), (2.0, 3.0), node_cpu_s=0.05, duration_s=2.0)
+    assert traffic.overhead_ms() == [5.0, 15.0]
+    assert traffic.cpu_percent_beside_model() == pytest.approx(1.0)
+
+
+def test_processor_time_of_a_process_grows_with_its_work() -> None:
+    before = processor_seconds(os.getpid())
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        sum(range(1000))
+    assert processor_seconds(os.getpid()) > before
 
 
 def test_real_part_is_complete_and_within_a_grey_level(tmp_path: Path) -> None:

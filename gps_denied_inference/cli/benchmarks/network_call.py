@@ -20,7 +20,7 @@ from gps_denied_inference.core.runtime.onnx_trt_ep import OnnxTrtEpRuntime
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published, state_dict_from_bytes
 
-__all__ = ["measure"]
+__all__ = ["measure", "published_module"]
 
 _TARGET_TORCH, _TARGET_ONNX, _TARGET_GRAPH = 1.10, 1.03, 1.10
 
@@ -43,7 +43,7 @@ def _input() -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def _module() -> Any:
+def published_module() -> Any:
     """The network with its weights, as a user would load it."""
     architecture = default_registry().lookup(MODEL)
     path = locate_weights(architecture.spec, MODEL, None)
@@ -63,7 +63,7 @@ def _runtime(device: str, precision: PrecisionMode) -> tuple[PytorchFp16Runtime,
 def _torch_on_cpu(plan: BenchPlan) -> Comparison:
     torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark of pytorch_fp16")
     values = _input()
-    plain, bare = _module(), _module().to(memory_format=torch.channels_last)
+    plain, bare = published_module(), published_module().to(memory_format=torch.channels_last)
     placed = torch.from_numpy(values).contiguous(memory_format=torch.channels_last)
 
     def limit() -> Any:
@@ -113,7 +113,7 @@ def _onnx_on_cpu(plan: BenchPlan) -> Comparison:
 def _torch_on_gpu(plan: BenchPlan) -> Comparison:
     torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
     device, values = torch.device(plan.device), _input()
-    bare = _module().to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
+    bare = published_module().to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
     placed = torch.empty(values.shape, dtype=torch.float16, device=device).to(memory_format=torch.channels_last)
     pinned = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
     stream = torch.cuda.Stream(device)

@@ -18,7 +18,7 @@ from gps_denied_inference.core.errors import ReplayError, RuntimeNotAvailableErr
 from gps_denied_inference.core.pipeline import FrameCounts
 from gps_denied_inference.core.replay import BagReader
 
-__all__ = ["LiveRun", "require_ros", "run_live"]
+__all__ = ["LiveRun", "own_domain", "require_ros", "run_live"]
 
 _FIRST_LOCK_PORT = 29000
 _START_TIMEOUT_S = 60.0
@@ -101,7 +101,7 @@ def run_live(
     parameters = {"image_transport": "compressed", "use_sim_time": "true", **parameters}
     with (
         segments_removed(),
-        _own_domain(log_folder) as environment,
+        own_domain(log_folder) as environment,
         NodeProcess(executable, parameters, log_folder / "inference_node.log", environment) as node,
     ):
         try:
@@ -133,7 +133,7 @@ def run_live(
 
 
 @contextmanager
-def _own_domain(log_folder: Path) -> Iterator[dict[str, str]]:
+def own_domain(log_folder: Path) -> Iterator[dict[str, str]]:
     """Put this process and the node into a DDS domain of their own, on this machine only."""
     with _reserved_domain() as domain_id:
         variables = {

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,16 +43,17 @@ class NodeProcess:
     """A started node. A context manager: leaving it ends the process by SIGINT and waits for it.
 
     Args:
-        executable: of the node.
+        executable: of the node, or its command.
         parameters: name → value, as on the command line.
         log: file that takes what the process writes.
         environment: variables added to our own.
     """
 
     def __init__(
-        self, executable: Path, parameters: Mapping[str, str], log: Path, environment: Mapping[str, str]
+        self, executable: Path | Sequence[str], parameters: Mapping[str, str], log: Path, environment: Mapping[str, str]
     ) -> None:
-        command = [str(executable), "--ros-args"]
+        command = [str(executable)] if isinstance(executable, Path) else list(executable)
+        command.append("--ros-args")
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         self._log = log
@@ -69,6 +70,10 @@ class NodeProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def check(self) -> None:
         """Complain when the process has ended.
