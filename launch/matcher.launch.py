@@ -45,6 +45,11 @@ _ARGUMENTS = (
         description="Run a bare checkpoint (desk and demo use, not for flight); empty: as in the parameter file.",
     ),
     DeclareLaunchArgument(
+        "tile_features",
+        default_value="",
+        description="Path of the local features of a map's tiles, matched with instead of reference_features; empty: as in the parameter file.",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of the node; empty: that of the include."
     ),
     DeclareLaunchArgument("node_name", default_value="matcher_node", description="Name of the node."),
@@ -95,6 +100,7 @@ def _start(context: LaunchContext) -> list[Any]:
 
 def _overrides(given: dict[str, str]) -> dict[str, Any]:
     types: dict[str, tuple[str, type]] = {
+        "tile_features": ("tile_features", str),
         "matcher": ("matcher", str),
         "model": ("primary.model", str),
         "engine_store": ("engine_store", str),

@@ -27,6 +27,11 @@ _ARGUMENTS = (
         description="Space that the index must live in; empty: as in the parameter file.",
     ),
     DeclareLaunchArgument(
+        "tile_features",
+        default_value="",
+        description="The tiles' local features, for the service ~/rerank; empty: as in the parameter file.",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of the node; empty: that of the include."
     ),
     DeclareLaunchArgument("node_name", default_value="place_recognition_node", description="Name of the node."),
@@ -77,6 +82,7 @@ def _start(context: LaunchContext) -> list[Any]:
 
 def _overrides(given: dict[str, str]) -> dict[str, Any]:
     types: dict[str, tuple[str, type]] = {
+        "tile_features": ("tile_features", str),
         "index": ("index", str),
         "expected_space_id": ("expected_space_id", str),
     }

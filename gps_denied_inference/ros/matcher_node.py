@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.assembly import assemble_matcher
-from gps_denied_inference.core.contracts import DropReason, OutputKind, StageTimings
-from gps_denied_inference.core.errors import SettingsError
+from gps_denied_inference.core.contracts import DropReason, OutputKind, SentFeatures, StageTimings
+from gps_denied_inference.core.errors import InferenceError, SettingsError
 from gps_denied_inference.core.health import Level, TaskStatus, engine_status
+from gps_denied_inference.core.index import TileFeatures, load_tile_features
 from gps_denied_inference.core.interface import feature_matches_message, sent_features_from_message
 from gps_denied_inference.core.pipeline import (
     FeatureMatcher,
@@ -73,6 +75,12 @@ MATCHER_FIELDS: tuple[SettingField, ...] = (
         maximum=100.0,
         is_dynamic=True,
     ),
+    SettingField(
+        "tile_features",
+        "",
+        "Path of the local features of a map's tiles (`gdi index build --local-model`): the best of the latest "
+        "place_candidates is matched with, instead of reference_features. Empty: reference_features.",
+    ),
     replace(
         fields_named("engines")[0], description="Names of the engines to load; exactly one. Not used by mutual_nearest."
     ),
@@ -89,6 +97,8 @@ MATCHER_ENGINE_FIELDS: tuple[SettingField, ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class _MessagePair:
+    """A `LocalFeatures` message, and what it is matched with: another one, `PlaceCandidates`, or None yet."""
+
     first: Any
     second: Any
 
@@ -96,7 +106,9 @@ class _MessagePair:
 class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
     """Subscribes `local_features` and `reference_features`, publishes `feature_matches` and `/diagnostics`.
 
-    Each message on `local_features` is matched with the latest that has come on `reference_features`.
+    Each message on `local_features` is matched with the latest that has come on `reference_features`; with the
+    parameter `tile_features` with the tile that is first in the latest `place_candidates`. Its `second_header` has
+    the frame_id `tile/ROW` and no stamp.
 
     Args:
         name: of the node, unless remapped.
@@ -108,6 +120,7 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
     def __init__(self, name: str = "matcher_node", **node_options: Any) -> None:
         self._network: MatchingPipeline | None = None
         self._reference: Any = None
+        self._tiles: TileFeatures | None = None
         super().__init__(name, task="matching", resource_task="engine", **node_options)
 
     def _declare_parameters(self) -> NodeParameters:
@@ -115,6 +128,8 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
 
     def _load(self) -> Processor[_MessagePair, MatchedFeatures]:
         parameters = self._node_parameters
+        path = parameters.text("tile_features")
+        self._tiles = load_tile_features(Path(path).expanduser()) if path else None
         matching: MatchingPipeline | MutualNearestMatching
         if parameters.text("matcher") == "mutual_nearest":
             matching = MutualNearestMatching(
@@ -124,7 +139,7 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         else:
             matching = self._network = self._loaded_network()
         return _MessageProcessor(
-            FeatureMatcher(matching, threshold_px=lambda: parameters.number("inlier_threshold_px"))
+            FeatureMatcher(matching, threshold_px=lambda: parameters.number("inlier_threshold_px")), self._tiles
         )
 
     def _loaded_network(self) -> MatchingPipeline:
@@ -154,14 +169,17 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         return network
 
     def _unload(self) -> None:
-        self._reference = None
+        self._reference = self._tiles = None
         if self._network is not None:
             self._network.close()
             self._network = None
 
     def _subscribe(self) -> None:
         self._listen(messages.LocalFeatures, "local_features", self._on_features)
-        self._listen(messages.LocalFeatures, "reference_features", self._on_reference)
+        if self._tiles is None:
+            self._listen(messages.LocalFeatures, "reference_features", self._on_reference)
+        else:
+            self._listen(messages.PlaceCandidates, "place_candidates", self._on_reference)
 
     def _on_features(self, message: Any) -> None:
         self._submit(_MessagePair(message, self._reference))
@@ -191,13 +209,31 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
 class _MessageProcessor:
     """Reads the messages on the worker's thread: those that are not valid are counted like any that cannot be used."""
 
-    def __init__(self, matcher: FeatureMatcher) -> None:
+    def __init__(self, matcher: FeatureMatcher, tiles: TileFeatures | None) -> None:
         self._matcher = matcher
+        self._tiles = tiles
 
     def warm_up_thread(self) -> None:
         self._matcher.warm_up_thread()
 
     def process(self, frame: _MessagePair, received_ns: int | None = None, /) -> MatchedFeatures:
         first = sent_features_from_message(frame.first)
-        second = None if frame.second is None else sent_features_from_message(frame.second)
+        if frame.second is None:
+            second = None
+        elif self._tiles is None:
+            second = sent_features_from_message(frame.second)
+        else:
+            second = _first_tile(frame.second, self._tiles)
         return self._matcher.process(FeaturePair(first, second), received_ns)
+
+
+def _first_tile(candidates: Any, tiles: TileFeatures) -> SentFeatures:
+    if candidates.index_sha256 != tiles.index_sha256:
+        raise InferenceError(
+            f"the candidates are of the index {candidates.index_sha256}, the tiles' features of {tiles.index_sha256}; "
+            "give both nodes files of one build"
+        )
+    if not candidates.candidates:
+        raise InferenceError("the latest place_candidates are none; check the place recognition")
+    tile = int(candidates.candidates[0].tile)
+    return SentFeatures(0, f"tile/{tile}", tiles.space_id, tiles.of_tile(tile))

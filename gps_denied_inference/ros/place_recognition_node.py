@@ -10,10 +10,17 @@ import gps_denied_inference.msg as messages
 from gps_denied_inference.core.contracts import DropReason, PlaceRecognition, StageTimings
 from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.health import Level, TaskStatus
-from gps_denied_inference.core.index import PlaceRecognizer, TileIndex, load_tile_index
+from gps_denied_inference.core.index import (
+    PlaceRecognizer,
+    TileIndex,
+    TileReranker,
+    load_tile_features,
+    load_tile_index,
+)
 from gps_denied_inference.core.interface import described_frame_from_message, place_candidates_message
 from gps_denied_inference.core.pipeline import Processor
 from gps_denied_inference.core.settings import SettingField
+from gps_denied_inference.ros.candidate_reranking import CandidateReranking
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import LATCHED
 from gps_denied_inference.ros.worker_node import WorkerNode
@@ -37,12 +44,28 @@ PLACE_RECOGNITION_FIELDS: tuple[SettingField, ...] = (
         minimum=0,
         maximum=1048576,
     ),
+    SettingField(
+        "tile_features",
+        "",
+        "Path of the local features of the index's tiles (`gdi index build --local-model`), for the service ~/rerank; "
+        "empty: it refuses.",
+    ),
+    SettingField(
+        "inlier_threshold_px",
+        3.0,
+        "Largest noise of a true match when candidates are ranked again, pixels of a tile's picture.",
+        minimum=0.1,
+        maximum=100.0,
+        is_dynamic=True,
+    ),
     *WORKER_FIELDS,
 )
 
 
 class PlaceRecognitionNode(WorkerNode[Any, PlaceRecognition]):
     """Subscribes `global_descriptor` (and `model_info`) and publishes `place_candidates` and `/diagnostics`.
+
+    The service `~/rerank` orders candidates by how well their tiles match an image.
 
     Args:
         name: of the node, unless remapped.
@@ -54,7 +77,9 @@ class PlaceRecognitionNode(WorkerNode[Any, PlaceRecognition]):
     def __init__(self, name: str = "place_recognition_node", **node_options: Any) -> None:
         self._index: TileIndex | None = None
         self._announced_space = ""
+        self._reranker: TileReranker | None = None
         super().__init__(name, task="recognition", resource_task="index", **node_options)
+        self._reranking = CandidateReranking(self, present=lambda: (self._index, self._reranker))
 
     def _declare_parameters(self) -> NodeParameters:
         return NodeParameters(self, fields=PLACE_RECOGNITION_FIELDS)
@@ -75,12 +100,20 @@ class PlaceRecognitionNode(WorkerNode[Any, PlaceRecognition]):
             raise SettingsError(
                 "expected_dimension", dimension, f"{index.dimension}, which {path} holds; or embed the map again"
             )
+        self._reranker = self._loaded_reranker(index)
         self._index, self._announced_space = index, ""
         self.get_logger().info(f"{len(index)} tiles of {index.dimension} numbers, space {index.space_id}")
         return _MessageProcessor(PlaceRecognizer(index, top_k=lambda: parameters.count("top_k")))
 
+    def _loaded_reranker(self, index: TileIndex) -> TileReranker | None:
+        path = self._node_parameters.text("tile_features")
+        if not path:
+            return None
+        features = load_tile_features(Path(path).expanduser(), index.sha256)
+        return TileReranker(index, features, threshold_px=lambda: self._node_parameters.number("inlier_threshold_px"))
+
     def _unload(self) -> None:
-        self._index = None
+        self._index = self._reranker = None
 
     def _subscribe(self) -> None:
         self._listen(messages.GlobalDescriptor, "global_descriptor", self._submit)

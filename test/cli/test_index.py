@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from gps_denied_inference.cli.main import main
+from gps_denied_inference.core.assembly import assemble_pipeline
+from gps_denied_inference.core.contracts import ImageFrame, LocalFeatures
+from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.flight import locate_orthophoto
-from gps_denied_inference.core.index import PartialIndex, load_tile_index
+from gps_denied_inference.core.index import PartialIndex, TileReranker, load_tile_features, load_tile_index
+from gps_denied_inference.core.settings import settings_from_mapping
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 pytest.importorskip("rasterio", reason="rasterio is not installed")
@@ -43,7 +47,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def index(ground: Path) -> Path:
     path = ground.with_name("map.index")
-    assert main(["index", "build", str(ground), "--out", str(path), "--crs", "EPSG:32612", *_BUILD]) == 0
+    local = ("--local-model", "xfeat", "--local-pixels", "320", "--local-keypoints", "200")
+    assert main(["index", "build", str(ground), "--out", str(path), "--crs", "EPSG:32612", *_BUILD, *local]) == 0
     return path
 
 
@@ -78,6 +83,46 @@ def test_picture_of_a_place_finds_its_tile(index: Path, ground: Path, capsys: py
     assert candidates[0]["similarity"] > 0.9 > candidates[1]["similarity"]
     assert main(options) == 0
     assert f"{row:8d}" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_matching_with_the_tiles_tells_where_the_middle_of_an_image_lies(index: Path, ground: Path) -> None:
+    loaded = load_tile_index(index)
+    features = load_tile_features(index.with_name("map.index.local"), loaded.sha256)
+    assert (features.model, features.image_width, features.meters_per_pixel) == ("xfeat", 320, 60 / 320)
+    reranker = TileReranker(loaded, features, threshold_px=lambda: 3.0)
+    rows = np.flatnonzero(loaded.headings_deg == 180.0)
+    row = int(rows[7])
+    # Seen from 6 m east and 4 m north of the tile's centre, with the top of the image towards the south-south-west.
+    place = loaded.positions_m[row] + (6.0, 4.0)
+    column_px, row_px = (place - (_WEST_M, _NORTH_M)) / (_SCALE_M, -_SCALE_M) - 0.5
+    turn = cv2.getRotationMatrix2D((column_px, row_px), 190.0, 0.5)
+    turn[:, 2] += (159.5, 119.5) - np.array([column_px, row_px])
+    image = cv2.warpAffine(cv2.imread(str(ground)), turn, (320, 240), flags=cv2.INTER_AREA)
+    frame = ImageFrame(0, "", "bgr8", 240, 320, 960, False, np.ascontiguousarray(image).reshape(-1))
+    settings = settings_from_mapping(
+        {
+            "allow_cpu_fallback": True,
+            "allow_ungated": True,
+            "primary.model": "xfeat",
+            "primary.device": "cpu",
+            "primary.precision": "fp32",
+        }
+    )
+    with assemble_pipeline(settings) as pipeline:
+        query, space_id = pipeline.process(frame).features, pipeline.model.space_id
+    assert isinstance(query, LocalFeatures)
+    tiles = [int(other) for other in rows[:7]] + [row]
+    best, *others = reranker.rank(query, space_id, tiles, 3)
+    assert len(others) == 2 and best.tile == row
+    assert best.inlier_count > 3 * others[0].inlier_count
+    assert best.inlier_count <= best.match_count
+    np.testing.assert_allclose((best.x_m, best.y_m), place, atol=0.5)
+    with pytest.raises(InferenceError, match="cannot be compared"):
+        reranker.rank(query, "other", tiles, 3)
+    with pytest.raises(InferenceError, match="no tile"):
+        reranker.rank(query, space_id, [len(loaded)], 3)
+    with pytest.raises(InferenceError, match="belongs to the index"):
+        load_tile_features(index.with_name("map.index.local"), "ab" * 32)
 
 
 def test_build_that_was_killed_goes_on_and_ends_with_the_same_file(

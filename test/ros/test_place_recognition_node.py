@@ -15,11 +15,13 @@ from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import REAL_ENGINE
 
 import gps_denied_inference.msg as messages
+import gps_denied_inference.srv as services
+from gps_denied_inference.cli.main import main
 from gps_denied_inference.core.assembly import assemble_pipeline
-from gps_denied_inference.core.contracts import GlobalDescriptor
 from gps_denied_inference.core.flight import load_orthophoto, locate_orthophoto
-from gps_denied_inference.core.index import TileIndex, TileIndexDetails, save_tile_index
+from gps_denied_inference.core.index import TileIndex, TileIndexDetails, load_tile_index, save_tile_index
 from gps_denied_inference.core.interface import (
+    features_message,
     image_frame_from_message,
     place_recognition_from_message,
     stamp_ns_from_message,
@@ -86,7 +88,7 @@ def publisher(bench: NodeBench) -> Any:
 
 @pytest.fixture(scope="module")
 def candidates(bench: NodeBench) -> list[Any]:
-    return bench.client.collect(messages.PlaceCandidates, "/place_candidates", DEEP)
+    return bench.client.collect(messages.PlaceCandidates, "/uav/place_candidates", DEEP)
 
 
 def _restart(bench: NodeBench) -> None:
@@ -229,38 +231,97 @@ def test_shipped_parameter_file_holds_every_parameter_with_its_default_and_range
         assert " ".join(f"{item.description} Allowed: {item.allowed}.".split()) in text
 
 
-def test_real_images_find_their_tiles_through_both_nodes(
-    client: Client, launcher: NodeLauncher, tmp_path: Path
+def test_rerank_without_local_features_is_refused_with_a_sentence(bench: NodeBench) -> None:
+    answer = bench.client.call(services.Rerank, f"{_NODE}/rerank", services.Rerank.Request(tiles=[1]))
+    assert not answer.success and "--local-model" in answer.message
+
+
+_SCALE_M, _HEIGHT_PX = 0.1, 2472
+_SETTINGS = {
+    "allow_cpu_fallback": True,
+    "allow_ungated": True,
+    "primary.device": "cpu",
+    "primary.precision": "fp32",
+}
+
+
+@pytest.fixture(scope="module")
+def _one_thread() -> Iterator[None]:
+    """Two threads of a network wait for each other longer than they compute, where others have the processors."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory, _one_thread: None) -> Path:
+    """A real orthophoto, its index and the local features of its tiles, beside each other."""
+    path = tmp_path_factory.mktemp("ground") / "map.png"
+    path.symlink_to(locate_orthophoto())
+    half, north_m = _SCALE_M / 2, _SCALE_M * _HEIGHT_PX
+    path.with_suffix(".pgw").write_text(f"{_SCALE_M}\n0\n0\n-{_SCALE_M}\n{half}\n{north_m - half}\n")
+    arguments = ("--side", "60", "--stride", "50", "--headings", "1", "--device", "cpu", "--precision", "fp32")
+    local = ("--local-model", "xfeat", "--local-pixels", "320")
+    assert main(["index", "build", str(path), "--out", str(path.with_name("map.index")), *arguments, *local]) == 0
+    return path
+
+
+def test_image_goes_to_candidates_to_rank_and_to_matches_with_its_tile(
+    client: Client, launcher: NodeLauncher, ground: Path
 ) -> None:
-    orthophoto = load_orthophoto(locate_orthophoto()).image_rgb
-    tiles = [np.ascontiguousarray(orthophoto[row : row + 600, 800:1400]) for row in (0, 600, 1200, 1800)]
-    settings = settings_from_mapping(
-        {"allow_cpu_fallback": True, "allow_ungated": True, "primary.device": "cpu", "primary.precision": "fp32"}
+    index_path = ground.with_name("map.index")
+    local_path = ground.with_name("map.index.local")
+    index = load_tile_index(index_path)
+    launcher.start(*REAL_ENGINE, namespace="/uav")
+    launcher.start(
+        f"index:={index_path}", f"tile_features:={local_path}", executable="place_recognition_node", namespace="/uav"
     )
-    descriptors = []
-    with assemble_pipeline(settings) as pipeline:
-        for tile in tiles:
-            features = pipeline.process(image_frame_from_message(image_message(tile, "rgb8", 0))).features
-            assert isinstance(features, GlobalDescriptor)
-            descriptors.append(features.values)
-        space_id = pipeline.model.space_id
-    positions = np.array([[0.0, 60.0 * row] for row in range(4)])
-    save_tile_index(TileIndex(space_id, np.stack(descriptors), positions, np.zeros(4)), tmp_path / "map.index")
-    launcher.start(*REAL_ENGINE)
-    launcher.start(f"index:={tmp_path / 'map.index'}", executable="place_recognition_node", remaps=("__node:=places",))
-    client.bring_up("/places")
-    client.bring_up()
-    found = client.collect(messages.PlaceCandidates, "/place_candidates")
-    publisher = client.image_publisher()
-    wait_for(lambda: client.node.count_publishers("/place_candidates"), "the candidates' publisher")
-    for number, tile in enumerate(tiles, 1):
-        darker = (tile * 0.7).astype(np.uint8)
+    launcher.start(
+        "matcher:=mutual_nearest", f"tile_features:={local_path}", executable="matcher_node", namespace="/uav"
+    )
+    for node in ("place_recognition_node", "matcher_node", "inference_node"):
+        client.bring_up(f"/uav/{node}")
+    found = client.collect(messages.PlaceCandidates, "/uav/place_candidates")
+    matches = client.collect(messages.FeatureMatches, "/uav/feature_matches")
+    images = client.image_publisher("/uav/image")
+    features = client.image_publisher("/uav/local_features", messages.LocalFeatures, node_qos=DEEP)
+    wait_for(lambda: client.node.count_subscribers("/uav/place_candidates") == 2, "the matcher's subscription")
 
-        def is_answered(stamp_ns: int = number, image: Any = darker) -> bool:
-            publisher.publish(image_message(image, "rgb8", stamp_ns))
-            time.sleep(0.2)
-            return bool(found) and stamp_ns_from_message(found[-1]) == stamp_ns
+    row = 6
+    place = index.positions_m[row] + (5.0, -3.0)
+    column_px, row_px = round(place[0] / _SCALE_M), round(_HEIGHT_PX - place[1] / _SCALE_M)
+    orthophoto = load_orthophoto(locate_orthophoto()).image_rgb
+    view = np.ascontiguousarray(orthophoto[row_px - 300 : row_px + 300, column_px - 300 : column_px + 300])
+    image = image_message((view * 0.7).astype(np.uint8), "rgb8", 5)
 
-        wait_for(is_answered, f"candidates of image {number}")
-        assert found[-1].candidates[0].tile == number - 1
-        assert found[-1].rank_margin > 0
+    def is_answered() -> bool:
+        images.publish(image)
+        time.sleep(0.2)
+        return bool(found)
+
+    wait_for(is_answered, "candidates")
+    candidates = found[-1]
+    tiles = [candidate.tile for candidate in candidates.candidates]
+    assert tiles[0] == row and candidates.rank_margin > 0
+
+    with assemble_pipeline(settings_from_mapping({**_SETTINGS, "primary.model": "xfeat"})) as pipeline:
+        result = pipeline.process(image_frame_from_message(image))
+    local = features_message(RclpyMessageFactory(), result, camera_id="", dropped_since_last={}, is_throttling=False)
+    request = services.Rerank.Request(features=local, tiles=tiles, index_sha256=candidates.index_sha256)
+    answer = client.call(services.Rerank, "/uav/place_recognition_node/rerank", request)
+    assert answer.success and len(answer.tiles) == 3, answer.message
+    assert answer.tiles[0].tile == row
+    assert answer.tiles[0].inlier_count > 2 * answer.tiles[1].inlier_count
+    np.testing.assert_allclose((answer.tiles[0].x_m, answer.tiles[0].y_m), place, atol=1.0)
+    request.index_sha256 = "ab" * 32
+    assert not client.call(services.Rerank, "/uav/place_recognition_node/rerank", request).success
+
+    def is_matched() -> bool:
+        features.publish(local)
+        return bool(matches)
+
+    wait_for(is_matched, "matches with the tile")
+    assert matches[-1].second_header.frame_id == f"tile/{row}"
+    assert matches[-1].inlier_count == answer.tiles[0].inlier_count

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.cli.console import progress, say, table
 from gps_denied_inference.cli.engine_options import add_engine_options, settings_from_options
+from gps_denied_inference.cli.index.local_features import build_tile_features
+from gps_denied_inference.cli.index.tiled_map import TiledMap, frame_of_tile
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.atomic_files import file_sha256
-from gps_denied_inference.core.contracts import GlobalDescriptor, ImageFrame, OutputKind
+from gps_denied_inference.core.contracts import GlobalDescriptor, OutputKind
 from gps_denied_inference.core.errors import EvaluationError, InferenceError, SettingsError
 from gps_denied_inference.core.flight import (
-    GeoreferencedMap,
     NadirCamera,
-    TileGrid,
     load_georeferenced_map,
     plan_tiles,
     render_tile,
@@ -33,16 +32,6 @@ __all__ = ["add_actions", "run"]
 
 _FOV_DEG = 60.0
 """Any does: with the height that goes with it the tile's ground is `--side`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _TiledMap:
-    """A map's file, its hash, the map and its tiles."""
-
-    path: Path
-    sha256: str
-    ground: GeoreferencedMap
-    grid: TileGrid
 
 
 def add_actions(actions: Any) -> None:
@@ -60,6 +49,12 @@ def add_actions(actions: Any) -> None:
     parser.add_argument("--headings", type=_count, default=8, metavar="N", help="at each centre, evenly spaced (8)")
     parser.add_argument("--aspect", type=_positive, default=1.0, help="width by height of the camera's images (1.0)")
     parser.add_argument("--crs", default="", metavar="NAME", help="of maps that name none, as EPSG:32612")
+    local = parser.add_argument_group("local features, for re-ranking and matching; written to FILE.local")
+    local.add_argument("--local-model", default="", metavar="NAME", help="as xfeat; default: none are written")
+    local.add_argument("--local-keypoints", type=_count, default=256, metavar="N", help="of a tile, at most (256)")
+    local.add_argument(
+        "--local-pixels", type=_count, default=480, metavar="N", help="shorter side of the picture (480)"
+    )
     add_engine_options(parser)
     parser.set_defaults(run_action=run)
 
@@ -86,6 +81,21 @@ def run(options: argparse.Namespace) -> int:
             _embed(pipeline, maps, partial, total)
             index = _index(maps, model, options, partial.rows())
             sha256 = save_tile_index(index, options.out)
+            local_rows = []
+            if options.local_model:
+                # What was embedded stays until this is done, too: killed, nothing is made twice.
+                local_path = options.out.with_name(options.out.name + ".local")
+                local_sha256 = build_tile_features(
+                    maps,
+                    settings_from_options(options),
+                    local_path,
+                    model=options.local_model,
+                    most_keypoints=options.local_keypoints,
+                    shorter_px=options.local_pixels,
+                    side_m=options.side,
+                    index_sha256=sha256,
+                )
+                local_rows = [("local features", str(local_path)), ("their SHA-256", local_sha256)]
             partial.remove()
     say(
         table(
@@ -96,13 +106,14 @@ def run(options: argparse.Namespace) -> int:
                 ("coordinates", index.details.crs or "of the map, which names no system"),
                 ("space_id", index.space_id),
                 ("SHA-256", sha256),
+                *local_rows,
             ]
         )
     )
     return 0
 
 
-def _tiled(path: Path, options: argparse.Namespace, model: ModelIdentity) -> _TiledMap:
+def _tiled(path: Path, options: argparse.Namespace, model: ModelIdentity) -> TiledMap:
     ground = load_georeferenced_map(path, options.crs)
     if min(ground.orthophoto.width_m, ground.orthophoto.height_m) <= options.side * math.hypot(options.aspect, 1.0):
         raise EvaluationError(
@@ -125,10 +136,10 @@ def _tiled(path: Path, options: argparse.Namespace, model: ModelIdentity) -> _Ti
         stride_m=options.stride or options.side / 4,
         headings=options.headings,
     )
-    return _TiledMap(path, file_sha256(path), ground, grid)
+    return TiledMap(path, file_sha256(path), ground, grid)
 
 
-def _plan(maps: Sequence[_TiledMap], model: ModelIdentity) -> dict[str, object]:
+def _plan(maps: Sequence[TiledMap], model: ModelIdentity) -> dict[str, object]:
     """Everything that a descriptor depends on."""
     return {
         "space_id": model.space_id,
@@ -145,11 +156,11 @@ def _plan(maps: Sequence[_TiledMap], model: ModelIdentity) -> dict[str, object]:
     }
 
 
-def _embed(pipeline: Pipeline, maps: Sequence[_TiledMap], partial: PartialIndex, total: int) -> None:
+def _embed(pipeline: Pipeline, maps: Sequence[TiledMap], partial: PartialIndex, total: int) -> None:
     views = [(tiled, view) for tiled in maps for view in tiled.grid.views]
     with progress(f"embedding {total} tiles", total) as show:
         for tiled, view in views[partial.count :]:
-            features = pipeline.process(_frame(render_tile(tiled.ground.orthophoto, tiled.grid, view))).features
+            features = pipeline.process(frame_of_tile(render_tile(tiled.ground.orthophoto, tiled.grid, view))).features
             assert isinstance(features, GlobalDescriptor)
             length = float(np.linalg.norm(features.values))
             if not length > 0:
@@ -162,7 +173,7 @@ def _embed(pipeline: Pipeline, maps: Sequence[_TiledMap], partial: PartialIndex,
 
 
 def _index(
-    maps: Sequence[_TiledMap], model: ModelIdentity, options: argparse.Namespace, rows: NDArray[np.float32]
+    maps: Sequence[TiledMap], model: ModelIdentity, options: argparse.Namespace, rows: NDArray[np.float32]
 ) -> TileIndex:
     positions = [
         (tiled.ground.west_m + view.x_m, tiled.ground.south_m + view.y_m) for tiled in maps for view in tiled.grid.views
@@ -183,11 +194,6 @@ def _index(
     )
 
 
-def _frame(tile_rgb: NDArray[np.uint8]) -> ImageFrame:
-    height, width = tile_rgb.shape[:2]
-    return ImageFrame(0, "tile", "rgb8", height, width, 3 * width, False, np.ascontiguousarray(tile_rgb).reshape(-1))
-
-
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < 1e6:
@@ -197,6 +203,6 @@ def _positive(text: str) -> float:
 
 def _count(text: str) -> int:
     value = int(text)
-    if not 1 <= value <= 360:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 360")
+    if not 1 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 4096")
     return value

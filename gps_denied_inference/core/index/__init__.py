@@ -2,16 +2,23 @@
 
 from gps_denied_inference.core.index.partial_index import PartialIndex
 from gps_denied_inference.core.index.place_recognizer import PlaceRecognizer, rank_margin
+from gps_denied_inference.core.index.reranker import RankedTile, TileReranker
 from gps_denied_inference.core.index.stored_tile_index import load_tile_index, save_tile_index
+from gps_denied_inference.core.index.tile_features import TileFeatures, load_tile_features, save_tile_features
 from gps_denied_inference.core.index.tile_index import TileIndex, TileIndexDetails, TileMatch
 
 __all__ = [
     "PartialIndex",
     "PlaceRecognizer",
+    "RankedTile",
+    "TileFeatures",
     "TileIndex",
     "TileIndexDetails",
     "TileMatch",
+    "TileReranker",
+    "load_tile_features",
     "load_tile_index",
     "rank_margin",
+    "save_tile_features",
     "save_tile_index",
 ]

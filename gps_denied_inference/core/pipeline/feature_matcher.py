@@ -111,7 +111,10 @@ class FeatureMatcher:
         start_ns = self._clock()
         first, second = frame.first, frame.second
         if second is None:
-            raise InferenceError("no features to compare with have come yet; publish them on 'reference_features'")
+            raise InferenceError(
+                "nothing to compare with has come yet; publish on 'reference_features', or on 'place_candidates' where "
+                "the node has tile_features"
+            )
         if first.space_id != second.space_id:
             raise InferenceError(
                 f"the features live in the spaces '{first.space_id}' and '{second.space_id}': they cannot be compared; "

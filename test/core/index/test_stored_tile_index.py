@@ -69,9 +69,9 @@ def test_same_index_gives_the_same_file_and_takes_the_old_ones_place(path: Path)
 def test_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    with pytest.raises(InferenceError, match="is no tile index"):
+    with pytest.raises(InferenceError, match="is no gps_denied_inference tile index"):
         save_tile_index(index_of(), precious)
-    with pytest.raises(InferenceError, match="is no tile index"):
+    with pytest.raises(InferenceError, match="is no gps_denied_inference tile index"):
         save_tile_index(index_of(), tmp_path)
     assert precious.read_text() == "precious"
     with pytest.raises(InferenceError, match="cannot write"):
