@@ -47,7 +47,7 @@ _ARGUMENTS = (
     DeclareLaunchArgument(
         "tile_features",
         default_value="",
-        description="Path of the local features of a map's tiles, matched with instead of reference_features; empty: as in the parameter file.",
+        description="A map's tiles to match with instead of reference_features; empty: as in the parameter file.",
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of the node; empty: that of the include."
