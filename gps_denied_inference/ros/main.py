@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 __all__ = [
+    "debug_overlay_node",
     "inference_node",
     "matcher_node",
     "onnx_trt_ep_node",
@@ -62,6 +63,17 @@ def place_recognition_node(args: list[str] | None = None) -> int:
 def matcher_node(args: list[str] | None = None) -> int:
     """Run the node that matches local features."""
     return _run("matcher_node", _matcher, args)
+
+
+def debug_overlay_node(args: list[str] | None = None) -> int:
+    """Run the node that draws what was found."""
+    return _run("debug_overlay_node", _debug_overlay, args)
+
+
+def _debug_overlay() -> Any:
+    from gps_denied_inference.ros.debug_overlay_node import DebugOverlayNode
+
+    return DebugOverlayNode()
 
 
 def _place_recognition() -> Any:

@@ -1,4 +1,4 @@
-"""`launch/place_recognition.launch.py` and `launch/matcher.launch.py`: read as text, since launch may be absent."""
+"""Launch files of place recognition, matcher and overlay: read as text, since launch may be absent."""
 
 import ast
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gps_denied_inference.core.settings import SettingField
+from gps_denied_inference.ros.debug_overlay_node import DEBUG_OVERLAY_FIELDS
 from gps_denied_inference.ros.matcher_node import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
 from gps_denied_inference.ros.place_recognition_node import PLACE_RECOGNITION_FIELDS
 
@@ -14,7 +15,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(
     ("name", "fields", "engine_fields"),
-    [("place_recognition", PLACE_RECOGNITION_FIELDS, ()), ("matcher", MATCHER_FIELDS, MATCHER_ENGINE_FIELDS)],
+    [
+        ("place_recognition", PLACE_RECOGNITION_FIELDS, ()),
+        ("debug_overlay", DEBUG_OVERLAY_FIELDS, ()),
+        ("matcher", MATCHER_FIELDS, MATCHER_ENGINE_FIELDS),
+    ],
 )
 def test_launch_file_starts_its_node_with_parameters_that_it_has(
     name: str, fields: tuple[SettingField, ...], engine_fields: tuple[SettingField, ...]
