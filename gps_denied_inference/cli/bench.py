@@ -53,8 +53,9 @@ def run(options: argparse.Namespace) -> int:
     for part in chosen:
         try:
             report = part.measure(plan)
-        except GpsDeniedInferenceError as error:
-            failures.append(f"part {part.letter} ({part.name}) failed: {error}")
+        except Exception as error:  # whatever breaks one part must not cost the figures of the others
+            reason = str(error) if isinstance(error, GpsDeniedInferenceError) else repr(error)
+            failures.append(f"part {part.letter} ({part.name}) failed: {reason}")
             continue
         reports.append(report)
         say(text_of(report))

@@ -26,7 +26,8 @@ _MIB = 1024.0**2
 
 def measure(plan: BenchPlan) -> PartReport:
     """Resident memory in MiB; on a GPU the device's beside it."""
-    onnx_engine(plan.output)
+    if plan.device == "cpu":
+        onnx_engine(plan.output)  # built here, not in the measured processes
     rows = []
     for role, way, name in _WAYS:
         command = [sys.executable, "-m", __name__, way, str(plan.output), str(plan.frames), plan.device]

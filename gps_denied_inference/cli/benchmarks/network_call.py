@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gps_denied_inference.core.runtime.onnx_trt_ep import OnnxTrtEpRuntime
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published, state_dict_from_bytes
 
-__all__ = ["measure", "published_module"]
+__all__ = ["BareGraph", "measure", "published_module"]
 
 _TARGET_TORCH, _TARGET_ONNX, _TARGET_GRAPH = 1.10, 1.03, 1.10
 
@@ -110,37 +111,66 @@ def _onnx_on_cpu(plan: BenchPlan) -> Comparison:
     return Comparison("onnx_trt_ep, FP32 on the CPU", "ms", rows, _TARGET_ONNX)
 
 
+@dataclass(frozen=True, slots=True)
+class BareGraph:
+    """The default network in FP16 as a CUDA graph, with nothing around it: the limit on a GPU.
+
+    Attributes:
+        module: the network.
+        stream: of the graph.
+        placed: its input, on the device.
+        replay: runs it; on `stream`.
+        output: on the device, overwritten by each replay.
+        back: pinned, of the output's shape.
+    """
+
+    module: Any
+    stream: Any
+    placed: Any
+    replay: Callable[[], None]
+    output: Any
+    back: Any
+
+    @classmethod
+    def record(cls, device: str) -> BareGraph:
+        """Warm up and record."""
+        torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
+        module = published_module().to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
+        module.requires_grad_(True)  # as it was built: the naive way leaves gradients on
+        shape = default_registry().lookup(MODEL).spec.inputs[0].shape
+        placed = torch.zeros(shape, dtype=torch.float16, device=device).to(memory_format=torch.channels_last)
+        stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.no_grad(), torch.cuda.stream(stream):
+            for _ in range(3):
+                module(placed)
+            stream.synchronize()
+            with torch.cuda.graph(graph, stream=stream):
+                output = module(placed).float()
+        back = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+        return cls(module, stream, placed, graph.replay, output, back)
+
+
 def _torch_on_gpu(plan: BenchPlan) -> Comparison:
     torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
-    device, values = torch.device(plan.device), _input()
-    bare = published_module().to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
-    placed = torch.empty(values.shape, dtype=torch.float16, device=device).to(memory_format=torch.channels_last)
+    values, bare = _input(), BareGraph.record(plan.device)
     pinned = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
-    stream = torch.cuda.Stream(device)
-    graph = torch.cuda.CUDAGraph()
-    with torch.inference_mode(), torch.cuda.stream(stream):
-        for _ in range(3):
-            bare(placed)
-        stream.synchronize()
-        with torch.cuda.graph(graph, stream=stream):
-            output = bare(placed).float()
-        back = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
 
     def limit() -> Any:
-        with torch.inference_mode(), torch.cuda.stream(stream):
+        with torch.no_grad(), torch.cuda.stream(bare.stream):
             np.copyto(pinned.numpy(), values)
-            placed.copy_(pinned, non_blocking=True)
-            graph.replay()
-            back.copy_(output, non_blocking=True)
-            stream.synchronize()
-            return back.numpy().copy()
+            bare.placed.copy_(pinned, non_blocking=True)
+            bare.replay()
+            bare.back.copy_(bare.output, non_blocking=True)
+            bare.stream.synchronize()
+            return bare.back.numpy().copy()
 
     def naive() -> Any:
-        return bare(torch.from_numpy(values).to(device).half()).float().detach().cpu().numpy().tolist()
+        return bare.module(torch.from_numpy(values).to(plan.device).half()).float().detach().cpu().numpy().tolist()
 
     def eager() -> Any:
         with torch.inference_mode():
-            return bare(torch.from_numpy(values).to(device).half()).float().cpu().numpy()
+            return bare.module(torch.from_numpy(values).to(plan.device).half()).float().cpu().numpy()
 
     runtime, infer = _runtime(plan.device, PrecisionMode.FP16)
     with runtime:

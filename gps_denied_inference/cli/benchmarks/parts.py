@@ -40,7 +40,7 @@ PARTS = (
     Part("b", "preprocess", "image to network input", "preprocess", has_gpu_form=True),
     Part("c", "infer", "infer against the bare call of its backend", "network_call", has_gpu_form=True),
     Part("d", "publish", "numpy to a message, and out", "publish"),
-    Part("e", "node", "whole nodes over DDS at 30 Hz", "whole_node"),
+    Part("e", "node", "whole nodes over DDS at 30 Hz", "whole_node", has_gpu_form=True),
     Part("f", "overload", "age of the answers under overload", "overload"),
     Part("g", "cold-start", "start of the process to active, by step", "cold_start"),
     Part("h", "memory", "memory after loading and after many frames", "memory", has_gpu_form=True),

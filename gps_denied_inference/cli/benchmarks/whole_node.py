@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from gps_denied_inference.cli.benchmarks import nodes
+from gps_denied_inference.cli.benchmarks import frame_on_gpu, nodes
 from gps_denied_inference.cli.benchmarks.measurement import (
     BenchPlan,
     Comparison,
@@ -31,7 +31,9 @@ _BARE_NODE = "import rclpy; rclpy.init(); rclpy.spin(rclpy.create_node('bare'))"
 
 
 def measure(plan: BenchPlan) -> PartReport:
-    """Best effort and reliable, with the default transport and with our profile; and the naive node."""
+    """Best effort and reliable, default transport and our profile, the naive node; on a GPU one process without DDS."""
+    if plan.device != "cpu":
+        return frame_on_gpu.measure(plan)
     rows = [_limit(plan)]
     for role, reliability, has_profile in (
         (Role.OURS, "best_effort", True),
