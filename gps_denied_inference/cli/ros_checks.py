@@ -53,8 +53,9 @@ def check_discovery(environment: Mapping[str, str] = os.environ) -> Check:
     return Check(
         "DDS and QoS",
         Level.WARN,
-        text + "no Fast DDS profile: raw images above about 500 KB get lost on best-effort topics; give the camera's "
-        "process a larger shared-memory segment, or set input_reliability: reliable or image_transport: compressed",
+        text + "no Fast DDS profile: raw images above about 500 KB get lost on best-effort topics; set "
+        "FASTRTPS_DEFAULT_PROFILES_FILE to config/fast_dds_large_images.xml for the camera's process (a larger "
+        "shared-memory segment), or input_reliability: reliable or image_transport: compressed",
     )
 
 

@@ -243,7 +243,7 @@ class TensorrtRuntime:
                 raise
             raise EngineBuildError(
                 f"no compute capability is named and this computer has no GPU to take it from; name one of "
-                f"{', '.join(known)} in extras['sms']"
+                f"{', '.join(known)} (gdi engine build --sm; in a BuildConfig, extras['sms'])"
             ) from error
         try:
             return stream.compute_capability()
