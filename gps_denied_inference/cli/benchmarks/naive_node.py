@@ -10,7 +10,6 @@ import sys
 import time
 from typing import Any
 
-import cv2
 import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -33,9 +32,12 @@ class NaiveNode(Node):
         reliability = ReliabilityPolicy[str(self.declare_parameter("reliability", "best_effort").value).upper()]
         depth = int(self.declare_parameter("depth", 10).value)
         self._session: Any = None
+        self._resize: Any = None
         if engine:
+            import cv2
             import onnxruntime
 
+            self._resize = cv2.resize
             self._session = onnxruntime.InferenceSession(engine, providers=["CPUExecutionProvider"])
         self._publisher = self.create_publisher(GlobalDescriptor, "global_descriptor", 10)
         qos = QoSProfile(depth=depth, reliability=reliability)
@@ -52,7 +54,7 @@ class NaiveNode(Node):
             values = np.zeros(448, np.float32)
             duration_s = time.monotonic() - start
         else:
-            small = cv2.resize(pixels, (224, 224)).astype(np.float32)
+            small = self._resize(pixels, (224, 224)).astype(np.float32)
             batch = ((small - 127.0) / 128.0).transpose(2, 0, 1)[None].astype(np.float32)
             start = time.monotonic()
             values = self._session.run(None, {"image": batch})[0][0]
