@@ -88,7 +88,7 @@ def publisher(bench: NodeBench) -> Any:
 
 @pytest.fixture(scope="module")
 def candidates(bench: NodeBench) -> list[Any]:
-    return bench.client.collect(messages.PlaceCandidates, "/uav/place_candidates", DEEP)
+    return bench.client.collect(messages.PlaceCandidates, "/place_candidates", DEEP)
 
 
 def _restart(bench: NodeBench) -> None:

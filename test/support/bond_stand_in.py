@@ -13,6 +13,7 @@ __all__ = ["with_bondpy"]
 
 _BOND = """
 import threading
+from rclpy.duration import Duration
 from std_msgs.msg import String
 
 class Bond:
@@ -41,6 +42,7 @@ class Bond:
             self._ended.set()
             self._thread.join()
             self._say("ended")
+            self.pub.wait_for_all_acked(Duration(seconds=5))  # an end on its way dies with its publisher
             self.on_broken()
             self.pub.destroy()
 
