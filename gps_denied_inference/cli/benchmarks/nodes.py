@@ -28,7 +28,7 @@ __all__ = [
     "room",
 ]
 
-NAIVE_COMMAND = (sys.executable, "-m", "gps_denied_inference.cli.benchmarks.naive_node")
+NAIVE_COMMAND = (sys.executable, "-m", "gps_denied_inference.ros.naive_node")
 _TIMEOUT_S = 60.0
 
 
