@@ -73,7 +73,8 @@ class SysfsSource:
         """Read everything now.
 
         Raises:
-            TelemetryUnavailableError: no zone, or none with a plausible temperature for the CPU or the GPU.
+            TelemetryUnavailableError: no zone, or none with a plausible temperature for the CPU or the GPU, or
+                nothing from which throttling could be told: a state is either known or not claimed.
         """
         temperatures_c, doubts = zone_temperatures(self._sysfs_root)
         cpu_c, gpu_c = cpu_and_gpu_temperature(temperatures_c)
@@ -85,6 +86,12 @@ class SysfsSource:
                 f"zones found: {zones}{doubt}; a virtual machine has none, a container needs the host's /sys"
             )
         causes = self._evidence.causes(temperatures_c)
+        if not causes and not self._evidence.is_available():
+            raise TelemetryUnavailableError(
+                f"'{self._sysfs_root}' tells temperatures, but not throttling: it shows no cooling devices that "
+                "lower clocks, trip points or over-current counters; give a container the host's /sys, or name "
+                "another source (thermal_sources)"
+            )
         gpu = gpu_clock(self._sysfs_root)
         clock = gpu if gpu.is_known else cpu_clock(self._sysfs_root)
         if causes and clock.is_known and not math.isnan(clock.ceiling_mhz):

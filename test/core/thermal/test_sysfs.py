@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,32 @@ def test_disabled_x86_trip_points_are_ignored(tmp_path: Path) -> None:
     for index, trip in enumerate((0, -274000)):
         set_value(tmp_path, f"class/thermal/thermal_zone0/trip_point_{index}_type", "passive")
         set_value(tmp_path, f"class/thermal/thermal_zone0/trip_point_{index}_temp", trip)
+    with pytest.raises(TelemetryUnavailableError, match="temperatures, but not throttling"):
+        SysfsSource(tmp_path).read()
+    for attribute, value in (("type", "Processor"), ("cur_state", 0), ("max_state", 10)):
+        set_value(tmp_path, f"class/thermal/cooling_device0/{attribute}", value)
     state = SysfsSource(tmp_path).read()
+    assert state.is_telemetry_available
     assert state.cpu_temperature_c == 61.0
     assert not state.thermal_throttle_active
+
+
+def test_temperatures_without_anything_that_tells_throttling_claim_nothing(tmp_path: Path) -> None:
+    root = build_orin(tmp_path)
+    shutil.rmtree(root / "class/hwmon")
+    for trip in (root / "class/thermal/thermal_zone0").glob("trip_point_*"):
+        trip.unlink()
+    source = SysfsSource(root)
+    assert source.read().is_telemetry_available, "the cooling devices still tell"
+    for device in (root / "class/thermal").glob("cooling_device[0-3]"):
+        shutil.rmtree(device)
+    # A fan and an alert remain: neither lowers a clock.
+    with pytest.raises(TelemetryUnavailableError, match="no cooling devices"):
+        source.read()
+    set_value(root, "class/hwmon/hwmon3/name", "soctherm_oc")
+    set_value(root, "class/hwmon/hwmon3/oc3_event_cnt", 4)
+    state = source.read()
+    assert state.is_telemetry_available and not state.thermal_throttle_active
 
 
 def test_over_current_counts_by_growth_and_not_by_its_history(tmp_path: Path) -> None:
@@ -163,7 +187,7 @@ def test_this_machine_either_delivers_a_plausible_reading_or_says_why_not() -> N
     except TelemetryUnavailableError as error:
         refusal = str(error)
     if refusal:
-        assert "zones found" in refusal
+        assert "zones found" in refusal or "not throttling" in refusal
         return
     known = [t for t in (state.cpu_temperature_c, state.gpu_temperature_c) if not math.isnan(t)]
     assert known
