@@ -23,6 +23,7 @@ from gps_denied_inference.core.contracts import (
     ThermalPublisher,
 )
 from gps_denied_inference.core.engines import (
+    EngineFileName,
     EngineGate,
     EngineStore,
     FidelityReport,
@@ -277,8 +278,7 @@ def _choose(
     if verdict.entry is None:
         raise verdict.error or EngineManifestError(f"the engine gate could not read {path}; build the engine again")
     judged = verdict.manifest_entry
-    if judged is not None:
-        _refuse_other_model(judged, engine, spec, path)
+    _refuse_other_model(EngineFileName.parse(path.name), judged, engine, spec)
     return _ChosenEngine(
         entry=verdict.entry,
         weights_sha256=verdict.entry.sha256 if judged is None else judged.weights_sha256,
@@ -306,16 +306,20 @@ def _build_options(settings: Settings, engine: EngineSettings, spec: Architectur
     return tuple(options)
 
 
-def _refuse_other_model(found: ManifestEntry, engine: EngineSettings, spec: ArchitectureSpec, path: Path) -> None:
-    if (found.model, found.runtime) != (engine.model, engine.runtime):
+def _refuse_other_model(
+    name: EngineFileName, judged: ManifestEntry | None, engine: EngineSettings, spec: ArchitectureSpec
+) -> None:
+    """Hold an engine to the settings. By its name, which is there even when no manifest knows the engine (ungated)."""
+    if (name.model, name.runtime, name.precision) != (engine.model, engine.runtime, engine.precision):
         raise EngineManifestError(
-            f"{path.name} runs '{found.model}' on '{found.runtime.value}', but engine '{engine.name}' is set to "
-            f"'{engine.model}' on '{engine.runtime.value}'; choose another {engine.name}.engine_file, or leave it empty"
+            f"{name.text()} runs '{name.model}' on '{name.runtime.value}' in {name.precision.value}, but engine "
+            f"'{engine.name}' is set to '{engine.model}' on '{engine.runtime.value}' in {engine.precision.value}; "
+            f"choose another {engine.name}.engine_file, or leave it empty"
         )
-    if found.preprocess_sha256 != spec.preprocess.sha256:
+    if judged is not None and judged.preprocess_sha256 != spec.preprocess.sha256:
         raise EngineManifestError(
-            f"{path.name} was built for another preprocessing of '{engine.model}' ({found.preprocess_sha256[:8]}) than "
-            f"this version has ({spec.preprocess.sha256[:8]}); build the engine again"
+            f"{name.text()} was built for another preprocessing of '{engine.model}' ({judged.preprocess_sha256[:8]}) "
+            f"than this version has ({spec.preprocess.sha256[:8]}); build the engine again"
         )
 
 

@@ -206,12 +206,24 @@ def test_ungated_engine_is_shown_as_such(is_bare: bool, store: EngineStore, tmp_
     assert not info.is_gated and info.gate_complaint == model.gate_complaint
 
 
-def test_engine_of_another_network_is_refused_even_ungated(store: EngineStore) -> None:
-    path = engine_path(store)
-    values = values_for(store, **{"primary.engine_file": path.name, "primary.model": "styled_tensor"})
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("primary.model", "styled_tensor", r"runs 'reference_cnn' .* set to 'styled_tensor'"),
+        # Of a file that is named, it is not what the store is searched for.
+        ("primary.precision", "fp16", r"in fp32, but engine 'primary' .* in fp16"),
+    ],
+)
+def test_engine_of_another_network_or_precision_is_refused_even_ungated(
+    setting: str, value: str, words: str, store: EngineStore
+) -> None:
+    values = values_for(store, **{"primary.engine_file": engine_path(store).name, setting: value})
     for allow_ungated in (False, True):
-        with pytest.raises(EngineManifestError, match="reference_cnn"):
+        with pytest.raises(EngineManifestError, match=words):
             assemble({**values, "allow_ungated": allow_ungated})
+    forget(engine_path(store))
+    with pytest.raises(EngineManifestError, match=words):
+        assemble({**values, "allow_ungated": True})
 
 
 def test_engine_for_another_preprocessing_is_refused(store: EngineStore) -> None:

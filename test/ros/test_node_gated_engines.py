@@ -99,14 +99,15 @@ def test_engines_of_a_store_change_places_and_none_that_is_refused_does(
     def load(**request: Any) -> Any:
         return client.call(services.LoadEngine, "/inference_node/load_engine", services.LoadEngine.Request(**request))
 
-    refused = {
-        add_damaged(engines): "SHA-256",
-        add_unfaithful(engines): "not faithful to its FP32 reference",
-        "none.pth": "gdi engine build",
-        second.file_name: "onnx_trt_ep",  # of another runtime than the request's
-    }
-    for file_name, words in refused.items():
-        response = load(engine_file=file_name)
+    refused = (
+        ({"engine_file": add_damaged(engines)}, "SHA-256"),
+        ({"engine_file": add_unfaithful(engines)}, "not faithful to its FP32 reference"),
+        ({"engine_file": "none.pth"}, "gdi engine build"),
+        ({"engine_file": second.file_name}, "onnx_trt_ep"),  # of another runtime than the request's
+        ({"engine_file": second.file_name, "runtime": "onnx_trt_ep", "precision": "fp16"}, "in fp32, but engine"),
+    )
+    for request, words in refused:
+        response = load(**request)
         assert not response.success and words in response.message and "the present engine stays" in response.message
         assert response.engine_sha256 == first.sha256
         np.testing.assert_array_equal(answer().values, before.values)
