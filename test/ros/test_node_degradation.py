@@ -109,6 +109,9 @@ def test_heat_steps_down_visibly_and_calm_returns_to_the_normal_work(
     assert dropped["rate_limited"] > 10
     assert report.received == report.published + sum(dropped.values())
     wait_for(lambda: len(features) == report.published, "every published message")
+    # The estimator learns of the heat from the very messages that it concerns, and that it is over.
+    assert any(message.thermal_throttle_active for message in features)
+    assert not features[-1].thermal_throttle_active
     assert node.end() == 0
     assert node.log.count("degradation: down to rung") == 2 and node.log.count("degradation: up to rung") == 2
 
