@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,7 @@ import numpy as np
 
 from gps_denied_inference.core.replay import BagFormat, BagTopic, BagWriter, Compression
 
-__all__ = ["IMAGE_TYPE", "write_image_bag"]
+__all__ = ["IMAGE_TYPE", "without_last_images", "write_image_bag"]
 
 IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 
@@ -45,3 +47,10 @@ def write_image_bag(
             for topic in topics:
                 bag.write(topic, stamp_ns, message)
     return path
+
+
+def without_last_images(bag: Path, *, kept: int) -> Path:
+    """Take messages from an SQLite bag whose metadata goes on announcing them, as a copy that was cut off."""
+    with closing(sqlite3.connect(next(bag.glob("*.db3")))) as database, database:
+        database.execute("DELETE FROM messages WHERE id NOT IN (SELECT id FROM messages ORDER BY id LIMIT ?)", (kept,))
+    return bag

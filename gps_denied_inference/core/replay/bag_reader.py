@@ -135,11 +135,20 @@ class BagReader:
         """Yield the images of a topic in recorded order, serialised.
 
         Raises:
-            ReplayError: the bag is damaged from here on; what was yielded before is sound.
+            ReplayError: the bag is damaged from here on, or ends before its last image; what was yielded before is
+                sound.
         """
+        count = 0
         for recorded_ns, message_type, cdr in self.messages(topic.name):
             if message_type == topic.message_type:
                 yield BagImage(recorded_ns, message_type, cdr)
+                count += 1
+        # A storage file that was cut off may end without an error.
+        if count < topic.count:
+            raise ReplayError(
+                f"{self.path} announces {topic.count} images of {topic.name} but only {count} can be read; check that "
+                "it was copied whole"
+            )
 
     def messages(self, topic: str) -> Iterator[tuple[int, str, bytes]]:
         """Yield (recorded_ns, message type, serialised message) of a topic in recorded order.

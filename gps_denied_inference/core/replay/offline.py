@@ -150,8 +150,6 @@ class OfflineReplay:
                 interruption = str(error)
                 break
             if image is None:
-                if len(frames) != self._topic.count:
-                    interruption = f"the bag announces {self._topic.count} images but only {len(frames)} can be read"
                 break
             if not frames:
                 self._write_model_info(image.recorded_ns)
