@@ -114,6 +114,7 @@ class EffectiveConfiguration:
         requested_device, effective_device: e.g. `cuda:0`, `cpu`.
         provider: backend that does the work, e.g. `torch 2.13.0`, `CPUExecutionProvider`.
         fallback_reason: empty when what runs is what was asked for.
+        requested_provider: the backend that was asked for; empty where the runtime has but one.
     """
 
     requested_precision: PrecisionMode
@@ -122,6 +123,7 @@ class EffectiveConfiguration:
     effective_device: str
     provider: str
     fallback_reason: str = ""
+    requested_provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ def degradation_status(state: LadderState) -> TaskStatus:
         "error": state.error,
     }
     if state.error:
-        message = f"a step to another rung failed: {state.error}; it is tried again"
-        return TaskStatus("degradation", Level.WARN, message, values)
+        message = f"a step to another rung failed and is tried again: {state.error}"
+        remedy = "cleanup and configure the node if it goes on"
+        return TaskStatus("degradation", Level.WARN, f"{message}; {remedy}", values)
     if state.rung:
         message = (
             f"rung {state.rung} of {state.rung_count - 1}, '{state.name}' ({state.summary}), for {state.rung_s:.0f} s: "

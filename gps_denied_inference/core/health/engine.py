@@ -18,22 +18,29 @@ def engine_status(
     failure: str,
     swaps: Sequence[str] = (),
     reloads: int = 0,
+    requested_runtime: str = "",
+    runtime_reason: str = "",
 ) -> TaskStatus:
     """Judge the engine.
 
     Args:
         model: what is loaded; None while nothing is.
         lifecycle_state: of the node.
-        failure: why there is no engine: the last configure failed, or the engine hung; empty when it is well.
+        failure: why no engine works: the last configure failed, or the engine hung; empty when it is well.
         swaps: what became of the last requests to replace the engine, oldest first.
         reloads: how often it was loaded again because it had hung.
+        requested_runtime: of the settings; empty: that of the model.
+        runtime_reason: why another runtime is in work than the settings ask for; empty when none is.
 
     Returns:
         ERROR after a failed configure or a hang, WARN for an ungated engine or a fallback, else OK.
     """
+    if failure:
+        # A ladder still knows its engines while one of them hangs: the model is no sign of health.
+        is_configured = lifecycle_state in ("inactive", "active")
+        remedy = "raise infer_deadline_ms if it is only slow" if is_configured else "set it right and configure again"
+        return TaskStatus("engine", Level.ERROR, f"{failure}; {remedy}", {"state": lifecycle_state})
     if model is None:
-        if failure:
-            return TaskStatus("engine", Level.ERROR, failure, {"state": lifecycle_state})
         return TaskStatus("engine", Level.OK, "no engine is loaded; configure the node", {"state": lifecycle_state})
     configuration = model.configuration
     values = {
@@ -42,8 +49,11 @@ def engine_status(
         "model": model.name,
         "weights_sha256": model.weights_sha256,
         "space_id": model.space_id,
-        "runtime": model.runtime_label.value,
-        "provider": configuration.provider,
+        "requested_runtime": requested_runtime or model.runtime_label.value,
+        "effective_runtime": model.runtime_label.value,
+        "runtime_reason": runtime_reason,
+        "requested_provider": configuration.requested_provider or configuration.provider,
+        "effective_provider": configuration.provider,
         "requested_precision": configuration.requested_precision.value,
         "effective_precision": configuration.effective_precision.value,
         "requested_device": configuration.requested_device,
@@ -71,7 +81,7 @@ def engine_status(
 
 def fidelity_summary(report: FidelityReport) -> str:
     """Say in words how near an engine's outputs are to the FP32 reference."""
-    text = f"descriptor cosine min {report.minimum:.6f}, mean {report.mean:.6f}"
+    text = f"{report.metric} min {report.minimum:.6f}, mean {report.mean:.6f}"
     if not math.isnan(report.repeatability):
         text += f", repeatability {report.repeatability:.3f}"
     return f"{text}, over {report.count} golden images"

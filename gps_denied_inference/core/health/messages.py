@@ -78,14 +78,16 @@ def message_status(
         return TaskStatus(name, Level.OK, "not subscribed; configure the node", values)
     failed = recent.dropped[DropReason.FAILED] + recent.dropped[DropReason.NOT_FINITE]
     if failed:
-        return TaskStatus(name, Level.ERROR, f"{failed} messages could not be used: {reading.last_error}", values)
+        message = f"{failed} messages could not be used ({reading.last_error})"
+        return TaskStatus(name, Level.ERROR, f"{message}; check the node that publishes them", values)
     if reading.is_working and (reading.seconds_since_last is None or reading.seconds_since_last > timeout_s):
         since = "yet" if reading.seconds_since_last is None else f"for {reading.seconds_since_last:.1f} s"
         message = f"no message on {reading.topic} {since} ({reading.publisher_count} publishers)"
         return TaskStatus(name, Level.WARN, f"{message}; check the node that publishes it", values)
     stale = recent.dropped[DropReason.STALE]
     if stale:
-        return TaskStatus(name, Level.WARN, f"{stale} messages waited longer than max_frame_age_ms", values)
+        message = f"{stale} messages waited longer than max_frame_age_ms"
+        return TaskStatus(name, Level.WARN, f"{message}; lower their rate", values)
     overwritten = window.dropped[DropReason.OVERWRITTEN]
     if overwritten >= _FEWEST_OVERWRITTEN and overwritten > overload_warn_share * window.received:
         message = f"overload: {overwritten} of {window.received} messages gave way to newer ones"

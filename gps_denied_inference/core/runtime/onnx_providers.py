@@ -157,6 +157,7 @@ def judge_placement(
         effective_device=f"cuda:{request.device_index}" if is_on_gpu else "cpu",
         provider=f"{ran} of onnxruntime {version}",
         fallback_reason="; ".join(complaints),
+        requested_provider=PROVIDERS[request.wanted],
     )
 
 

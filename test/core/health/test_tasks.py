@@ -11,6 +11,7 @@ from gps_denied_inference.core.contracts import (
     RuntimeLabel,
     ThermalState,
 )
+from gps_denied_inference.core.engines import FidelityReport
 from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
     InputAnomaly,
@@ -20,6 +21,7 @@ from gps_denied_inference.core.health import (
     Level,
     MemoryLimits,
     MemoryReading,
+    MessageReading,
     TaskStatus,
     ThermalLimits,
     ThermalReading,
@@ -28,6 +30,7 @@ from gps_denied_inference.core.health import (
     inference_status,
     input_status,
     memory_status,
+    message_status,
     node_status,
     thermal_status,
     worst_of,
@@ -49,7 +52,7 @@ def _counts(published: int = 0, **dropped: int) -> FrameCounts:
 
 def _model(fallback_reason: str = "", is_gated: bool = True) -> ModelIdentity:
     configuration = EffectiveConfiguration(
-        PrecisionMode.FP16, PrecisionMode.FP16, "cuda:0", "cuda:0", "torch", fallback_reason
+        PrecisionMode.FP16, PrecisionMode.FP32, "cuda:1", "cpu", "torch", fallback_reason, "TheAskedForProvider"
     )
     spec = default_registry().lookup("xfeat").spec
     return ModelIdentity("primary", "xfeat", "ab" * 32, spec, RuntimeLabel.PYTORCH_FP16, configuration, is_gated)
@@ -72,8 +75,16 @@ def test_ungated_engine_or_fallback_is_a_warning(model: ModelIdentity, word: str
 
 def test_failed_configure_is_an_error_with_its_reason() -> None:
     status = engine_status(None, "unconfigured", "no such checkpoint")
-    assert (status.level, status.message) == (Level.ERROR, "no such checkpoint")
+    assert status.level is Level.ERROR
+    assert status.message == "no such checkpoint; set it right and configure again"
     assert engine_status(None, "unconfigured", "").level is Level.OK
+
+
+def test_engine_that_hangs_is_an_error_even_where_a_ladder_still_knows_its_model() -> None:
+    for model in (None, _model()):
+        status = engine_status(model, "active", "the network has not returned for 5001 ms")
+        assert status.level is Level.ERROR
+        assert status.message.startswith("the network has not returned for 5001 ms; raise infer_deadline_ms")
 
 
 @pytest.mark.parametrize(
@@ -249,6 +260,15 @@ def test_memory_warns_by_share_and_by_growth() -> None:
     assert memory_status(unknown, limits).values["gpu_used_mib"] == "unknown"
 
 
+def _message_status(
+    reading: MessageReading, *, recent: FrameCounts | None = None, window: FrameCounts | None = None
+) -> TaskStatus:
+    quiet = _counts(published=9)
+    return message_status(
+        "matching", reading, recent or quiet, window=window or quiet, timeout_s=2.0, overload_warn_share=0.2
+    )
+
+
 def _bad_statuses() -> list[TaskStatus]:
     """One status of every way to be not OK."""
     cold = ThermalReading(ThermalState(is_telemetry_available=True))
@@ -261,18 +281,31 @@ def _bad_statuses() -> list[TaskStatus]:
     ]
     nothing = LatencySummary(0, float("nan"), float("nan"), float("nan"), float("nan"))
     drops = [_counts(published=5, **{name: 1}) for name in ("failed", "not_finite", "undecodable", "stale")]
+    drops.append(_counts(undecodable=1))
     quiet = _counts(published=9)
+    lossy = replace(_PACE, missing=72, received=18)
+    messages = MessageReading("/local_features", 1, 0.1, True, quiet, _LATENCY, "boom")
+    ladder = LadderState(rung=1, rung_count=2, name="half", summary="max_rate_hz 5", top_name="full", reason="heat")
     return [
+        engine_status(None, "unconfigured", "no such checkpoint"),
+        engine_status(None, "active", "the network has not returned for 5001 ms"),
         engine_status(_model(is_gated=False), "active", ""),
         engine_status(_model(fallback_reason="no GPU"), "active", ""),
         *(input_status(reading, True, _LIMITS) for reading in images),
         input_status(_READING, True, InputLimits(2.0, min_rate_hz=99.0)),
         input_status(_READING, True, InputLimits(2.0, max_jitter_ms=0.1)),
+        input_status(replace(_READING, pace=lossy, is_larger_than_transport=True), True, _LIMITS),
         *(inference_status(d, d, _LATENCY, "boom", 400.0, window=quiet, overload_warn_share=0.2) for d in drops),
         inference_status(quiet, _counts(overwritten=2), nothing, "", 400.0, window=quiet, overload_warn_share=0.2),
         inference_status(
             quiet, quiet, _LATENCY, "", 400.0, window=_counts(published=5, overwritten=9), overload_warn_share=0.2
         ),
+        degradation_status(ladder),
+        degradation_status(replace(ladder, error="the network did not return within 5 s")),
+        *(_message_status(messages, recent=drop) for drop in drops if not drop.dropped[DropReason.UNDECODABLE]),
+        _message_status(replace(messages, seconds_since_last=None)),
+        _message_status(replace(messages, seconds_since_last=2.1)),
+        _message_status(messages, window=_counts(published=5, overwritten=9)),
         node_status("/ns/inference_node", 2),
         memory_status(replace(_MEMORY, used_share=0.95), MemoryLimits()),
         memory_status(replace(_MEMORY, used_share=0.99), MemoryLimits()),
@@ -290,6 +323,171 @@ _DO = "set|check|give|cool|fix|end|cleanup|configure|synchronise|lower|restart|l
 def test_every_complaint_says_what_to_do(status: TaskStatus) -> None:
     assert status.level is not Level.OK
     assert re.search(rf"[;:] ({_DO})\b", status.message), status.message
+
+
+_STAGES = {
+    "wait_ms": (1.0, 2.0, 3.0, 4.0),
+    "infer_ms": (5.0, 6.0, 7.0, 8.0),
+}
+_MEASURED = replace(
+    _model(fallback_reason="no GPU", is_gated=False),
+    engine_file="xfeat__torch.pt2",
+    engine_sha256="cd" * 32,
+    gate_complaint="no signature",
+    fidelity=FidelityReport("cosine", 0.991, 0.993, 0.9, 2),
+)
+_TOTAL = {
+    InputAnomaly.SIZE_CHANGED: 5,
+    InputAnomaly.ENCODING_CHANGED: 6,
+    InputAnomaly.STAMP_BACKWARD: 7,
+    InputAnomaly.STAMP_IN_FUTURE: 8,
+}
+_ALL_DROPS = FrameCounts(100, 40, dict(zip(DropReason, range(1, 1 + len(DropReason)), strict=True)), 4)
+
+
+@pytest.mark.parametrize(
+    ("status", "values"),
+    [
+        (
+            engine_status(_MEASURED, "active", "", ("12:00:00 UTC: refused", "12:01:00 UTC: taken"), 3, "onnx", "heat"),
+            {
+                "state": "active",
+                "engine": "primary",
+                "model": "xfeat",
+                "weights_sha256": "ab" * 32,
+                "space_id": _MEASURED.space_id,
+                "requested_runtime": "onnx",
+                "effective_runtime": "pytorch_fp16",
+                "runtime_reason": "heat",
+                "requested_provider": "TheAskedForProvider",
+                "effective_provider": "torch",
+                "requested_precision": "fp16",
+                "effective_precision": "fp32",
+                "requested_device": "cuda:1",
+                "effective_device": "cpu",
+                "fallback_reason": "no GPU",
+                "engine_file": "xfeat__torch.pt2",
+                "engine_sha256": "cd" * 32,
+                "gate": "not gated (allow_ungated): no signature",
+                "fidelity": "cosine min 0.991000, mean 0.993000, repeatability 0.900, over 2 golden images",
+                "reloads_after_hang": "3",
+                "swap_1": "12:00:00 UTC: refused",
+                "swap_2": "12:01:00 UTC: taken",
+            },
+        ),
+        (
+            inference_status(
+                _ALL_DROPS,
+                _counts(published=9),
+                LatencySummary(12, 11.0, 21.0, 22.0, 23.0, 24.0, _STAGES),
+                "boom",
+                400.0,
+                window=_counts(published=9),
+                overload_warn_share=0.1,
+                engine_reloads=2,
+            ),
+            {
+                "received": "100",
+                "published": "40",
+                "pending": "4",
+                **{f"dropped_{reason.value}": str(number) for number, reason in enumerate(DropReason, start=1)},
+                "rate_hz": "11.00",
+                "latency_p50_ms": "21.00",
+                "latency_p95_ms": "22.00",
+                "latency_p99_ms": "23.00",
+                "latency_max_ms": "24.00",
+                "wait_ms": "p50 1.00, p95 2.00, p99 3.00, max 4.00",
+                "infer_ms": "p50 5.00, p95 6.00, p99 7.00, max 8.00",
+                "engine_reloads": "2",
+                "last_error": "boom",
+            },
+        ),
+        (
+            input_status(
+                InputReading(
+                    "/ns/image",
+                    31,
+                    0.25,
+                    12.5,
+                    "rgb8",
+                    "640x480",
+                    3,
+                    "policy DURABILITY, 1 times",
+                    2,
+                    InputPace(10.5, 1.25, _NONE, _TOTAL, 9, 18),
+                ),
+                True,
+                _LIMITS,
+            ),
+            {
+                "topic": "/ns/image",
+                "publishers": "2",
+                "received": "31",
+                "rate_hz": "10.50",
+                "jitter_ms": "1.25",
+                "missing_by_stamps": "9",
+                "seconds_since_last": "0.25",
+                "stamp_age_ms": "12.5",
+                "encoding": "rgb8",
+                "size": "640x480",
+                "size_changed": "5",
+                "encoding_changed": "6",
+                "stamp_backward": "7",
+                "stamp_in_future": "8",
+                "time_jumps_backward": "3",
+                "qos_incompatibility": "policy DURABILITY, 1 times",
+            },
+        ),
+        (
+            degradation_status(
+                LadderState(1, 3, "half", "max_rate_hz 5", "full", "heat", 4, 12.0, 30.0, "did not return")
+            ),
+            {
+                "rung": "1",
+                "rungs": "3",
+                "name": "half",
+                "changes": "max_rate_hz 5",
+                "reason": "heat",
+                "steps": "4",
+                "seconds_on_rung": "12.0",
+                "seconds_to_step_up": "30.0",
+                "error": "did not return",
+            },
+        ),
+        (
+            memory_status(MemoryReading(100 * 2**20, 20 * 2**20, 30 * 2**20, 0.4, 1.5, 300.0), MemoryLimits()),
+            {
+                "resident_mib": "100.0",
+                "gpu_reserved_mib": "20.0",
+                "gpu_used_mib": "30.0",
+                "used_share": "0.400",
+                "slope_mib_per_h": "1.5",
+                "watched_s": "300",
+            },
+        ),
+        (
+            thermal_status(
+                ThermalReading(ThermalState(51.5, 52.5, True, 400.0, 1, True, "heat", "nvml"), "nvml: first", 7.0),
+                ThermalLimits(),
+            ),
+            {
+                "is_telemetry_available": "true",
+                "source": "nvml",
+                "source_choice": "nvml: first",
+                "cpu_temperature_c": "51.5",
+                "gpu_temperature_c": "52.5",
+                "measured_clock_mhz": "400",
+                "thermal_throttle_active": "true",
+                "cause": "heat",
+                "unchanged_s": "7",
+            },
+        ),
+    ],
+    ids=lambda item: item.name if isinstance(item, TaskStatus) else "",
+)
+def test_values_of_a_task_are_those_of_its_reading(status: TaskStatus, values: dict[str, str]) -> None:
+    # As a list: the order is that in which an operator reads them.
+    assert list(status.values.items()) == list(values.items())
 
 
 def test_a_node_of_the_same_name_is_an_error() -> None:

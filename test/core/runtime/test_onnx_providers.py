@@ -101,5 +101,6 @@ def test_provider_that_did_not_start_is_refused_or_reported_with_what_runs() -> 
         judge_placement(ask(), session, "9.9", allow_fallback=False)
     configuration = judge_placement(ask(), session, "9.9", allow_fallback=True)
     assert "could not start CUDAExecutionProvider" in configuration.fallback_reason
+    assert configuration.requested_provider == CUDA and configuration.provider.startswith(CPU)
     assert "FP32, not fp16" in configuration.fallback_reason
     assert (configuration.effective_device, configuration.effective_precision) == ("cpu", PrecisionMode.FP32)
