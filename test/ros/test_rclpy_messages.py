@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_health_reports import EXPECTED, MODEL, REPORT, plain_fields
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message, serialize_message
 
@@ -23,6 +24,7 @@ from gps_denied_inference.core.engines import FidelityReport
 from gps_denied_inference.core.interface import (
     MessageFactory,
     RosbagsMessageFactory,
+    engine_health_message,
     features_message,
     global_descriptor_from_message,
     local_features_from_message,
@@ -105,11 +107,18 @@ def test_rclpy_reads_what_was_written_without_ros() -> None:
             features_message(factory, result, camera_id="", dropped_since_last={}, is_throttling=False),
             model_info_message(factory, _model("xfeat"), stamp_ns=_STAMP_NS, camera_id="nadir"),
             thermal_state_message(factory, state, stamp_ns=_STAMP_NS),
+            engine_health_message(factory, REPORT, MODEL, stamp_ns=_STAMP_NS),
         ]
 
     for written, expected in zip(build(without_ros), build(with_ros), strict=True):
         content = bytes(without_ros.typestore.serialize_cdr(written, written.__msgtype__))
         assert deserialize_message(content, type(expected)) == expected
+
+
+def test_every_field_of_the_health_message_carries_its_own_value() -> None:
+    sent = engine_health_message(RclpyMessageFactory(), REPORT, MODEL, stamp_ns=_STAMP_NS)
+    received = deserialize_message(serialize_message(sent), messages.EngineHealth)
+    assert plain_fields(received, list(received.get_fields_and_field_types())) == EXPECTED
 
 
 def test_thermal_state_round_trip_is_exact() -> None:

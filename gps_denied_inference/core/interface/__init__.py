@@ -1,5 +1,6 @@
 """Messages ↔ value types, independent of the message implementation."""
 
+from gps_denied_inference.core.interface.engine_health import EngineHealthReport, engine_health_message
 from gps_denied_inference.core.interface.factory import MessageFactory
 from gps_denied_inference.core.interface.files import interface_files
 from gps_denied_inference.core.interface.incoming import (
@@ -21,8 +22,6 @@ from gps_denied_inference.core.interface.matches import (
     sent_features_from_message,
 )
 from gps_denied_inference.core.interface.outgoing import (
-    EngineHealthReport,
-    engine_health_message,
     features_message,
     model_info_message,
     thermal_state_message,
