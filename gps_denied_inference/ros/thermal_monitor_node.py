@@ -58,7 +58,7 @@ class ThermalMonitorNode(GuardedLifecycleNode):
 
     def configure(self) -> None:
         parameters = self._node_parameters
-        source, reason = create_source(parameters.sources, timeline=parameters.timeline)
+        source, reason = create_source(parameters.sources, timeline=parameters.timeline, keep_trying=True)
         self.get_logger().info(f"thermal source: {reason}")
         self._thermal = ThermalStatePublisher(
             source, parameters.number("thermal_poll_hz"), on_flip=self._publish, source_reason=reason

@@ -1,6 +1,7 @@
 """The thermal monitor as a process: its life, its latched topic, its diagnostics, heat and lost telemetry."""
 
 import ast
+import os
 import time
 from functools import partial
 from itertools import pairwise
@@ -96,6 +97,58 @@ def test_heat_and_lost_telemetry_are_told_while_they_last(
     assert not any(state.thermal_throttle_active or state.is_telemetry_available for state in blind)
     assert "throttling begins: gpu-throttle-alert" in node.log
     assert "thermal telemetry is back" in node.log
+    assert node.end() == 0
+
+
+_NVML = """\
+import pathlib, time
+
+class NVMLError(Exception):
+    pass
+
+def nvmlDeviceGetTemperature(device, sensor):
+    while pathlib.Path({hang!r}).exists():
+        time.sleep(0.01)
+    return 61
+
+def _zero(*arguments):
+    return 0
+
+nvmlInit = nvmlShutdown = nvmlDeviceGetHandleByIndex = nvmlDeviceGetCurrentClocksThrottleReasons = _zero
+nvmlDeviceGetTemperatureThreshold = nvmlDeviceGetClockInfo = _zero
+"""
+"""A driver whose library does not return while a file exists."""
+
+
+def test_source_that_hangs_is_told_and_does_not_hang_the_node(
+    client: Client, launcher: NodeLauncher, tmp_path: Path
+) -> None:
+    hang = tmp_path / "hang"
+    (tmp_path / "pynvml.py").write_text(_NVML.format(hang=str(hang)))
+    node = launcher.start(
+        "thermal_sources:=['nvml']",
+        "thermal_poll_hz:=10.0",
+        "diagnostics_rate_hz:=10.0",
+        executable="thermal_monitor_node",
+        environment={"PYTHONPATH": os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))},
+    )
+    diagnostics = client.diagnostics()
+    states = client.collect(messages.ThermalState, "/thermal_state", LATCHED)
+    client.bring_up(_NODE)
+
+    def is_told(level: bytes, words: str) -> bool:
+        status = _status(diagnostics[-1:], f"{_NODE}: thermal")
+        return status is not None and status.level == level and words in status.message
+
+    wait_for(partial(is_told, DiagnosticStatus.OK, "not throttling"), "a reading")
+    hang.touch()
+    wait_for(partial(is_told, DiagnosticStatus.WARN, "no reading for"), "the hang in the diagnostics")
+    wait_for(lambda: "no reading for" in states[-1].cause and not states[-1].is_telemetry_available, "an unknown state")
+    # It answers while its source does not: the thread that hangs is left behind, and joins in again later.
+    assert client.change_state("deactivate", _NODE)
+    assert client.change_state("activate", _NODE)
+    hang.unlink()
+    wait_for(partial(is_told, DiagnosticStatus.OK, "not throttling"), "a reading again")
     assert node.end() == 0
 
 

@@ -17,7 +17,7 @@ __all__ = ["NvmlSource", "throttle_causes"]
 # Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h, "NvmlClocksEventReasons"). Written out because their
 # names changed from ...ThrottleReason... to ...EventReason... between releases while the values are fixed by
 # the ABI. Idle (0x1), application clocks (0x2), sync boost (0x10) and display clock (0x100) are choices, not
-# throttling.
+# throttling; reliability (0x400) is the voltage's limit, which any GPU meets at its highest clock.
 _SOFTWARE_POWER_CAP = 0x4
 _HARDWARE_SLOWDOWN = 0x8
 _SOFTWARE_THERMAL = 0x20

@@ -66,6 +66,7 @@ def create_source(
     gpu_index: int = 0,
     timeline: Path | None = None,
     probe_timeout_s: float = 3.0,
+    keep_trying: bool = False,
 ) -> SourceChoice:
     """Take the first source that really delivers a reading.
 
@@ -77,6 +78,8 @@ def create_source(
         gpu_index: NVML's index of the GPU.
         timeline: file for `scripted`.
         probe_timeout_s: a source that has not answered its first reading by then is passed over.
+        keep_trying: where none delivers, return the last one that answered at all: its service may start later, and
+            whoever polls it notices.
 
     Returns:
         The source (the caller closes it, or hands it to a `ThermalStatePublisher`) and the reason.
@@ -89,14 +92,19 @@ def create_source(
         return SourceChoice(None, "no thermal source is configured")
     surroundings = _Surroundings(clock, sysfs_root, gpu_index, timeline)
     refusals: list[str] = []
+    last: ThermalSource | None = None
     for name in wanted:
         source = _FACTORIES[name](surroundings)
         refusal = _refusal(source, probe_timeout_s)
-        if refusal is None:
+        if not refusal.text:
             others = f"; passed over: {'; '.join(refusals)}" if refusals else ""
             return SourceChoice(source, f"{name}: first of {', '.join(wanted)} to deliver a reading{others}")
-        refusals.append(f"{name}: {refusal}")
-    return SourceChoice(None, f"no thermal source delivers a reading: {'; '.join(refusals)}")
+        refusals.append(f"{name}: {refusal.text}")
+        if not refusal.is_hanging:
+            last = source
+    again = f"; {last.name} is asked again" if keep_trying and last is not None else ""
+    reason = f"no thermal source delivers a reading: {'; '.join(refusals)}{again}"
+    return SourceChoice(last if keep_trying else None, reason)
 
 
 def _expanded(names: Sequence[str] | Literal["auto"]) -> tuple[str, ...]:
@@ -111,8 +119,15 @@ def _expanded(names: Sequence[str] | Literal["auto"]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in expanded if name))
 
 
-def _refusal(source: ThermalSource, timeout_s: float) -> str | None:
-    """Read once, in a thread of its own in case the source hangs; None when a reading came."""
+class _Refusal(NamedTuple):
+    """Why a source is not taken; no text when it is. One that hangs must not be touched again."""
+
+    text: str = ""
+    is_hanging: bool = False
+
+
+def _refusal(source: ThermalSource, timeout_s: float) -> _Refusal:
+    """Read once, in a thread of its own in case the source hangs."""
     outcome: list[ThermalState | Exception] = []
 
     def probe() -> None:
@@ -126,11 +141,12 @@ def _refusal(source: ThermalSource, timeout_s: float) -> str | None:
     thread.join(timeout_s)
     if not outcome:
         # Not closed: another thread is still inside.
-        return f"no answer within {timeout_s:g} s"
+        return _Refusal(f"no answer within {timeout_s:g} s", is_hanging=True)
     result = outcome[0]
     # A timeline may begin with a gap; it was asked for by name, so it is taken as it is.
     is_reading = isinstance(result, ThermalState) and result.is_telemetry_available
     if is_reading or isinstance(source, ScriptedSource):
-        return None
+        return _Refusal()
     source.close()
-    return result.cause if isinstance(result, ThermalState) else str(result)
+    text = result.cause if isinstance(result, ThermalState) else str(result)
+    return _Refusal(text or type(result).__name__)

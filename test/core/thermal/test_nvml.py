@@ -67,6 +67,8 @@ class ScriptedLibrary(SimpleNamespace):
         (0x8 | 0x80, ("power brake by hardware",)),
         (0x8, ("hardware slowdown, unspecified",)),
         (0x4 | 0x20, ("thermal slowdown by software", "power cap")),
+        (0x200, ("board power limit",)),
+        (0x400, ()),
     ],
 )
 def test_clock_event_reasons_are_told_apart(reasons: int, expected: tuple[str, ...]) -> None:
@@ -80,7 +82,9 @@ def test_reason_bits_are_those_of_the_real_package() -> None:
     assert throttle_causes(nvml.nvmlClocksThrottleReasonHwThermalSlowdown) == ("thermal slowdown by hardware",)
     assert throttle_causes(nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown) == ("power brake by hardware",)
     assert throttle_causes(nvml.nvmlClocksThrottleReasonHwSlowdown) == ("hardware slowdown, unspecified",)
+    assert throttle_causes(nvml.nvmlClocksThrottleReasonBoardLimit) == ("board power limit",)
     assert throttle_causes(nvml.nvmlClocksThrottleReasonGpuIdle) == ()
+    assert throttle_causes(nvml.nvmlClocksThrottleReasonReliability) == ()
     assert (nvml.NVML_TEMPERATURE_GPU, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN, nvml.NVML_CLOCK_SM) == (
         0,
         1,
@@ -117,6 +121,18 @@ def test_failed_library_is_closed_and_opened_anew() -> None:
     source.close()
     source.close()
     assert library.open_count == 0
+
+
+def test_gpu_without_a_threshold_or_a_clock_still_tells_whether_it_throttles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_available(self: ScriptedLibrary, device: str, kind: int) -> int:
+        raise RuntimeError("N/A")
+
+    monkeypatch.setattr(ScriptedLibrary, "nvmlDeviceGetTemperatureThreshold", not_available)
+    monkeypatch.setattr(ScriptedLibrary, "nvmlDeviceGetClockInfo", not_available)
+    state = NvmlSource(nvml=ScriptedLibrary(reasons=0x20)).read()
+    assert state.is_telemetry_available and state.thermal_throttle_active
+    assert math.isnan(state.measured_clock_mhz)
+    assert state.cause == "thermal slowdown by software"
 
 
 def test_gpu_without_clock_event_reasons_claims_nothing() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,26 @@ from sysfs_trees import build_orin
 
 from gps_denied_inference.core.contracts import ThermalState
 from gps_denied_inference.core.errors import SettingsError
-from gps_denied_inference.core.thermal import AUTOMATIC_ORDER, create_source, selection
+from gps_denied_inference.core.thermal import AUTOMATIC_ORDER, ThermalStatePublisher, create_source, selection
 from gps_denied_inference.core.thermal.jtop import JtopSource
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "thermal_timeline_example.yaml"
+
+
+class HangingSource:
+    """Answers when it is released."""
+
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+
+    def read(self) -> ThermalState:
+        self.release.wait(20.0)
+        return ThermalState()
+
+    def close(self) -> None:
+        raise AssertionError("closed while a reading is under way")
 
 
 def test_sysfs_is_chosen_where_it_alone_delivers_and_the_others_are_explained(tmp_path: Path) -> None:
@@ -65,25 +83,40 @@ def test_scripted_without_a_timeline_is_refused() -> None:
 
 
 def test_source_that_hangs_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-
-    class Hanging:
-        name = "hanging"
-
-        def read(self) -> ThermalState:
-            release.wait(20.0)
-            return ThermalState()
-
-        def close(self) -> None:
-            raise AssertionError("closed while a reading is under way")
-
-    factories = {"hanging": lambda _here: Hanging(), **selection._FACTORIES}
+    hanging = HangingSource()
+    factories = {"hanging": lambda _here: hanging, **selection._FACTORIES}
     monkeypatch.setattr(selection, "_FACTORIES", factories)
     source, reason = create_source(("hanging", "sysfs"), sysfs_root=build_orin(tmp_path), probe_timeout_s=0.05)
-    release.set()
+    hanging.release.set()
     assert source is not None
     assert source.name == "sysfs"
     assert "hanging: no answer within 0.05 s" in reason
+
+
+def test_source_that_starts_late_is_kept_and_recovers(tmp_path: Path) -> None:
+    assert create_source(("sysfs",), sysfs_root=tmp_path).source is None
+    source, reason = create_source(("sysfs",), sysfs_root=tmp_path, keep_trying=True)
+    assert source is not None
+    assert reason.startswith("no thermal source delivers a reading: sysfs: ")
+    assert reason.endswith("; sysfs is asked again")
+    with ThermalStatePublisher(source, poll_hz=10.0, source_reason=reason) as publisher:
+        assert not publisher.snapshot().is_telemetry_available
+        build_orin(tmp_path)
+        deadline_s = time.monotonic() + 20.0
+        while not publisher.snapshot().is_telemetry_available:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        assert publisher.snapshot().source == "sysfs"
+
+
+def test_source_that_hangs_is_never_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = HangingSource()
+    monkeypatch.setattr(selection, "_FACTORIES", {"hanging": lambda _here: hanging, **selection._FACTORIES})
+    choose = partial(create_source, sysfs_root=tmp_path, probe_timeout_s=0.05, keep_trying=True)
+    assert choose(("hanging",)).source is None
+    source = choose(("sysfs", "hanging")).source
+    assert source is not None and source.name == "sysfs"
+    hanging.release.set()
 
 
 def test_source_whose_first_reading_is_implausible_is_passed_over(
