@@ -63,7 +63,8 @@ def figures(sighting: Any, now_s: float) -> dict[str, Any]:
         now_s: steady clock, seconds.
     """
     health, thermal = sighting.health, sighting.thermal
-    silent_s = now_s - sighting.heard_s
+    thermal_silent_s = now_s - sighting.thermal_heard_s
+    silent_s = thermal_silent_s if health is None else now_s - sighting.health_heard_s
     known: dict[str, Any] = {
         "namespace": sighting.namespace,
         "level": "OK",
@@ -94,13 +95,14 @@ def figures(sighting: Any, now_s: float) -> dict[str, Any]:
             "engine_reloads": int(health.engine_reloads),
         }
     if thermal is not None:
+        is_alive = thermal_silent_s <= _SILENT_AFTER_S
         known["thermal"] = {
-            "is_known": bool(thermal.is_telemetry_available),
+            "is_known": is_alive and bool(thermal.is_telemetry_available),
             "cpu_temperature_c": _number(thermal.cpu_temperature_c),
             "gpu_temperature_c": _number(thermal.gpu_temperature_c),
             "clock_mhz": _number(thermal.measured_clock_mhz),
             "is_throttling": bool(thermal.thermal_throttle_active),
-            "cause": str(thermal.cause),
+            "cause": str(thermal.cause) if is_alive else f"nothing heard for {thermal_silent_s:.0f} s",
         }
     if silent_s > _SILENT_AFTER_S:
         known["level"] = "ERROR"
@@ -159,13 +161,13 @@ def _thermal_text(thermal: dict[str, Any]) -> str:
     return f"{text}, THROTTLING: {thermal['cause']}" if thermal["is_throttling"] else text
 
 
-def _live(watch: Any, period_s: float) -> None:
+def _live(watch: Any, period_s: float, console: Any = None) -> None:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.panel import Panel
 
     colors = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
-    with Live(console=Console(), auto_refresh=False, screen=True) as live:
+    with Live(console=console or Console(), auto_refresh=False, screen=True) as live:
         while True:
             nodes = [figures(sighting, time.monotonic()) for sighting in watch.spin(period_s)]
             panels = [

@@ -30,13 +30,15 @@ class NodeSighting:
         namespace: of the topics, `/` for the root.
         health: last EngineHealth message; None while none came.
         thermal: last ThermalState message; None while none came.
-        heard_s: steady clock of the last message of either kind, seconds.
+        health_heard_s, thermal_heard_s: steady clock of the last message of each kind, seconds. One must not speak for
+            the other: a thermal monitor may live beside an inference node that died.
     """
 
     namespace: str
     health: Any = None
     thermal: Any = None
-    heard_s: float = field(default_factory=time.monotonic)
+    health_heard_s: float = field(default_factory=time.monotonic)
+    thermal_heard_s: float = field(default_factory=time.monotonic)
 
 
 class HealthWatch:
@@ -92,7 +94,7 @@ class HealthWatch:
 
         def take(message: Any) -> None:
             setattr(sighting, name, message)
-            sighting.heard_s = time.monotonic()
+            setattr(sighting, f"{name}_heard_s", time.monotonic())
 
         self._topics.add(topic)
         self._node.create_subscription(kind, topic, take, qos)
