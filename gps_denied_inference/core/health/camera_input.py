@@ -33,6 +33,7 @@ class InputReading:
         size: of the last image as `WIDTHxHEIGHT`; empty for compressed images.
         time_jumps: backward jumps of the node's clock since configure.
         qos_incompatibility: last incompatible-QoS event, in words; empty when there was none.
+        is_incompatible_since_last: it came after the last image: a camera that was restarted with another QoS.
         publisher_count: publishers matched on the topic.
         pace: rate, jitter and anomalies of the last seconds.
         is_larger_than_transport: the images don't fit the default shared memory of the middleware, and what is lost is
@@ -50,6 +51,7 @@ class InputReading:
     publisher_count: int
     pace: InputPace
     is_larger_than_transport: bool = False
+    is_incompatible_since_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
         limits: when to warn.
 
     Returns:
-        ERROR for a QoS that keeps a publisher away. WARN for missing, slow or jittering images, and for some seconds
-        after a size, an encoding or a stamp that a camera should not send. Else OK.
+        ERROR for a QoS that keeps a publisher away, while no image gets through. WARN for missing, slow or jittering
+        images, and for some seconds after a size, an encoding or a stamp that a camera should not send. Else OK.
     """
     pace = reading.pace
     values = {
@@ -99,7 +101,8 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
     def warn(message: str) -> TaskStatus:
         return TaskStatus("input", Level.WARN, message, values)
 
-    if reading.qos_incompatibility and reading.received == 0:
+    is_silent = reading.seconds_since_last is None or reading.seconds_since_last > limits.timeout_s
+    if reading.qos_incompatibility and (reading.received == 0 or (is_silent and reading.is_incompatible_since_last)):
         message = f"a publisher of {reading.topic} offers another QoS: {reading.qos_incompatibility}"
         return TaskStatus("input", Level.ERROR, f"{message}; set input_reliability to match it", values)
     if is_active and reading.seconds_since_last is None:
@@ -107,9 +110,9 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
         return warn(f"{message}; check the camera and the topic's name")
     if is_active and reading.seconds_since_last is not None and reading.seconds_since_last > limits.timeout_s:
         return warn(f"no image on {reading.topic} for {reading.seconds_since_last:.1f} s; check the camera")
-    for anomaly, sentence in _REMEDIES.items():
-        if pace.recent[anomaly]:
-            return warn(f"{pace.recent[anomaly]} of the last images: {sentence}")
+    odd = [(pace.recent[anomaly], sentence) for anomaly, sentence in _REMEDIES.items() if pace.recent[anomaly]]
+    if odd:
+        return warn("; ".join(f"{count} of the last images: {sentence}" for count, sentence in odd))
     if is_active and reading.is_larger_than_transport and pace.missing > _MISSING_PER_RECEIVED * pace.received:
         return warn(
             f"{pace.missing} images are missing between the stamps of the last {pace.received}: they don't fit the "

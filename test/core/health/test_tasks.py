@@ -172,6 +172,19 @@ def test_missing_images_are_a_warning_only_while_active(reading: InputReading, i
     assert input_status(reading, is_active, _LIMITS).level is level
 
 
+def test_camera_that_comes_back_with_another_qos_is_told_once_its_images_are_missed() -> None:
+    restarted = replace(
+        _READING, seconds_since_last=2.1, qos_incompatibility="policy RELIABILITY", is_incompatible_since_last=True
+    )
+    status = input_status(restarted, True, _LIMITS)
+    assert status.level is Level.ERROR and "set input_reliability" in status.message
+    # Another camera on the topic may offer what it likes while the right one sends.
+    assert input_status(replace(restarted, seconds_since_last=1.9), True, _LIMITS).level is Level.OK
+    # An incompatible one that was seen before the images came is not the reason why they stopped.
+    stopped = input_status(replace(restarted, is_incompatible_since_last=False), True, _LIMITS)
+    assert stopped.level is Level.WARN and "check the camera" in stopped.message
+
+
 def test_worst_status_leads_and_ok_ones_are_silent() -> None:
     statuses = [
         TaskStatus("a", Level.OK, "fine"),
@@ -223,6 +236,9 @@ def test_what_a_camera_should_not_do_is_a_warning_while_it_is_recent(anomaly: In
     status = input_status(reading, True, _LIMITS)
     assert status.level is Level.WARN and status.message.startswith("2 of the last images")
     assert status.values[anomaly.value] == "2"
+    both = {**met, InputAnomaly.STAMP_BACKWARD: 2, InputAnomaly.SIZE_CHANGED: 2}
+    told = input_status(replace(reading, pace=replace(_PACE, recent=both)), True, _LIMITS).message
+    assert status.message in told and "stamps go backwards" in told and "the image size changes" in told
     over = input_status(replace(reading, pace=replace(_PACE, total=met)), True, _LIMITS)
     assert over.level is Level.OK and over.values[anomaly.value] == "2"
 
