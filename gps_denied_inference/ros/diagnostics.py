@@ -30,15 +30,10 @@ class DiagnosticsPublisher:
         self._node = node
         self._name = node.get_fully_qualified_name()
         self._latest: dict[str, TaskStatus] = {}
-        try:
-            module: Any = importlib.import_module("diagnostic_updater")
-        except ImportError:
-            self._updater: Any = None
+        self._updater: Any = _fitting_updater(node)
+        if self._updater is None:
             self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
             return
-        self._updater = module.Updater(node)
-        # Its timer runs on the node's clock and stands still with simulated time; we call it from a steady timer.
-        self._updater.timer.cancel()
         self._updater.node_name = self._name
         self._updater.setHardwareID(self._name)
         for name in task_names:
@@ -70,3 +65,16 @@ class DiagnosticsPublisher:
         for key, value in status.values.items():
             wrapper.add(key, value)
         return wrapper
+
+
+def _fitting_updater(node: Node) -> Any:
+    """Return an updater that publishes only when it is told to; None where none can be had."""
+    try:
+        module: Any = importlib.import_module("diagnostic_updater")
+    except ImportError:
+        return None
+    updater: Any = module.Updater(node)
+    # Its timer runs on the node's clock and stands still with simulated time; we call it from a steady timer.
+    updater.timer.cancel()
+    # Before 3.2 (Jazzy has 4) it put the node's bare name in front, and could not be told another.
+    return updater if hasattr(updater, "node_name") else None
