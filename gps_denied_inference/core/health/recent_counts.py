@@ -11,6 +11,8 @@ from gps_denied_inference.core.pipeline import FrameCounts
 
 __all__ = ["RecentCounts", "frames_between"]
 
+_NOTHING = FrameCounts(0, 0, dict.fromkeys(DropReason, 0), 0)
+
 
 def frames_between(before: FrameCounts, now: FrameCounts) -> FrameCounts:
     """Return what was counted after `before`; `pending` is that of `now`."""
@@ -21,6 +23,8 @@ def frames_between(before: FrameCounts, now: FrameCounts) -> FrameCounts:
 class RecentCounts:
     """Remembers the readings of the last seconds, so that a judgement does not depend on how often one is made.
 
+    The counters begin at zero with the window; one that falls has begun anew.
+
     Args:
         length_s: of the window. With fewer readings than one in this time, the last interval is the window.
         clock: steady clock, nanoseconds.
@@ -29,13 +33,14 @@ class RecentCounts:
     def __init__(self, length_s: float, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._length_ns = int(length_s * 1e9)
         self._clock = clock
-        self._readings: deque[tuple[int, FrameCounts]] = deque()
+        self._readings: deque[tuple[int, FrameCounts]] = deque([(clock(), _NOTHING)])
 
     def update(self, counts: FrameCounts) -> FrameCounts:
         """Take a reading and return what was counted within the window before it."""
         now_ns = self._clock()
-        if self._readings and counts.received < self._readings[-1][1].received:
-            self._readings.clear()  # the counters began anew
+        if counts.received < self._readings[-1][1].received:
+            self._readings.clear()
+            self._readings.append((now_ns, _NOTHING))
         # The last reading before the window stays: with it the window is whole.
         while len(self._readings) > 1 and now_ns - self._readings[1][0] >= self._length_ns:
             self._readings.popleft()

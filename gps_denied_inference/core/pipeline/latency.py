@@ -14,6 +14,8 @@ from gps_denied_inference.core.contracts import StageTimings
 
 __all__ = ["LatencySummary", "LatencyWindow"]
 
+_RECENT_NS = 2_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class LatencySummary:
@@ -24,6 +26,7 @@ class LatencySummary:
         rate_hz: frames per second of the window's length.
         p50_ms, p95_ms, p99_ms, max_ms: percentiles of the total, linear interpolation.
         stages: of each stage by its name in `StageTimings`: p50, p95, p99 and the maximum, milliseconds.
+        recent_p95_ms: of the total of the last 2 s alone, so that a judgement ends soon after its cause.
     """
 
     count: int
@@ -33,6 +36,7 @@ class LatencySummary:
     p99_ms: float
     max_ms: float = float("nan")
     stages: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    recent_p95_ms: float = float("nan")
 
 
 class LatencyWindow:
@@ -62,6 +66,7 @@ class LatencyWindow:
             while self._entries and now_ns - self._entries[0][0] > self._length_ns:
                 self._entries.popleft()
             timings = [entry for _, entry in self._entries]
+            recent = [entry.total_ms for at_ns, entry in self._entries if now_ns - at_ns <= _RECENT_NS]
             span_s = min(self._length_ns, max(now_ns - self._start_ns, 1)) / 1e9
         if not timings:
             return LatencySummary(0, float("nan"), float("nan"), float("nan"), float("nan"))
@@ -72,4 +77,5 @@ class LatencyWindow:
             for name, (p50, p95, p99, highest) in zip(timings[0].as_dict(), columns, strict=True)
         }
         p50, p95, p99, highest = stages.pop("total_ms")
-        return LatencySummary(len(timings), len(timings) / span_s, p50, p95, p99, highest, stages)
+        recent_p95 = float(np.percentile(recent, 95)) if recent else float("nan")
+        return LatencySummary(len(timings), len(timings) / span_s, p50, p95, p99, highest, stages, recent_p95)

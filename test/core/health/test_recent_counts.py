@@ -44,5 +44,11 @@ def test_counters_that_begin_anew_empty_the_window() -> None:
     clock = _Clock()
     window = RecentCounts(2.0, clock)
     _read(window, clock, 0.0, _counts(100))
-    assert _read(window, clock, 1.0, _counts(3)).received == 0
-    assert _read(window, clock, 2.0, _counts(8)).received == 5
+    # What came before the first reading of the new counters is within the window as well: a failure there is told.
+    assert _read(window, clock, 1.0, _counts(3)).received == 3
+    assert _read(window, clock, 2.0, _counts(8)).received == 8
+    assert _read(window, clock, 4.0, _counts(8)).received == 0
+
+
+def test_first_reading_counts_from_zero() -> None:
+    assert RecentCounts(2.0, _Clock()).update(_counts(7, 2)).dropped[DropReason.OVERWRITTEN] == 2

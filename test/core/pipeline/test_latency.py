@@ -53,3 +53,16 @@ def test_each_stage_has_its_percentiles_and_its_worst() -> None:
     assert summary.stages["infer_ms"] == (50.0, 95.0, 99.0, 100.0)
     assert summary.stages["decode_ms"] == (0.0, 0.0, 0.0, 0.0)
     assert summary.max_ms == 200.0 and "total_ms" not in summary.stages
+
+
+def test_recent_percentile_forgets_after_two_seconds_what_the_window_remembers() -> None:
+    clock = Clock()
+    window = LatencyWindow(10.0, clock)
+    for index in range(101):
+        window.add(_timings(float(index)))
+    assert window.summary().recent_p95_ms == 95.0
+    clock.now_ns = 2_100_000_000
+    window.add(_timings(7.0))
+    assert window.summary().recent_p95_ms == 7.0 and window.summary().max_ms == 100.0
+    clock.now_ns = 5_000_000_000
+    assert math.isnan(window.summary().recent_p95_ms) and window.summary().count == 102
