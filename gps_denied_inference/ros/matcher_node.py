@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,15 +13,21 @@ from gps_denied_inference.core.assembly import assemble_matcher
 from gps_denied_inference.core.contracts import DropReason, OutputKind, SentFeatures, StageTimings
 from gps_denied_inference.core.errors import InferenceError, SettingsError
 from gps_denied_inference.core.health import Level, TaskStatus, engine_status
-from gps_denied_inference.core.index import TileFeatures, load_tile_features
-from gps_denied_inference.core.interface import feature_matches_message, sent_features_from_message
+from gps_denied_inference.core.index import TileFeatures, load_tile_features, tile_frame_id
+from gps_denied_inference.core.interface import (
+    feature_matches_message,
+    sent_features_from_message,
+    stamp_ns_from_message,
+)
 from gps_denied_inference.core.pipeline import (
     FeatureMatcher,
     FeaturePair,
+    FrameCounts,
     MatchedFeatures,
     MatchingPipeline,
     MutualNearestMatching,
     Processor,
+    StampPairs,
 )
 from gps_denied_inference.core.settings import ENGINE_FIELDS, SettingField
 from gps_denied_inference.ros.parameters import NodeParameters
@@ -28,6 +35,9 @@ from gps_denied_inference.ros.worker_node import WorkerNode
 from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_named
 
 __all__ = ["MATCHER_ENGINE_FIELDS", "MATCHER_FIELDS", "MatcherNode"]
+
+_KEPT = 16
+"""Messages that wait for their counterpart: half a second at 30 Hz."""
 
 _ENGINE_NAMES = (
     "weights_dir",
@@ -78,8 +88,8 @@ MATCHER_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "tile_features",
         "",
-        "Path of the local features of a map's tiles (`gdi index build --local-model`): the best of the latest "
-        "place_candidates is matched with, instead of reference_features. Empty: reference_features.",
+        "Path of the local features of a map's tiles (`gdi index build --local-model`): features are matched with the "
+        "best tile of the place_candidates of their stamp, instead of reference_features. Empty: reference_features.",
     ),
     replace(
         fields_named("engines")[0], description="Names of the engines to load; exactly one. Not used by mutual_nearest."
@@ -106,9 +116,11 @@ class _MessagePair:
 class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
     """Subscribes `local_features` and `reference_features`, publishes `feature_matches` and `/diagnostics`.
 
-    Each message on `local_features` is matched with the latest that has come on `reference_features`; with the
-    parameter `tile_features` with the tile that is first in the latest `place_candidates`. Its `second_header` has
-    the frame_id `tile/ROW` and no stamp.
+    Each message on `local_features` is matched with the latest that has come on `reference_features` since the node
+    was last deactivated. With the parameter `tile_features` it is matched with the tile that is first in the
+    `place_candidates` of its stamp, whichever of the two comes first: 16 of each wait for their counterpart, no longer
+    than `max_frame_age_ms`; features that waited in vain are counted as unpaired. `second_header` then has no stamp,
+    and the frame_id of `tile_frame_id`.
 
     Args:
         name: of the node, unless remapped.
@@ -121,6 +133,7 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         self._network: MatchingPipeline | None = None
         self._reference: Any = None
         self._tiles: TileFeatures | None = None
+        self._pairs: StampPairs[Any, Any] = StampPairs(_KEPT)
         super().__init__(name, task="matching", resource_task="engine", **node_options)
 
     def _declare_parameters(self) -> NodeParameters:
@@ -168,8 +181,15 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
             )
         return network
 
+    def deactivate(self) -> None:
+        # What belongs to images of this activation must not be matched with those of the next.
+        self._reference = None
+        self._count_out(self._pairs.clear(), DropReason.INACTIVE)
+        super().deactivate()
+
     def _unload(self) -> None:
         self._reference = self._tiles = None
+        self._pairs.clear()
         if self._network is not None:
             self._network.close()
             self._network = None
@@ -179,13 +199,39 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         if self._tiles is None:
             self._listen(messages.LocalFeatures, "reference_features", self._on_reference)
         else:
-            self._listen(messages.PlaceCandidates, "place_candidates", self._on_reference)
+            self._listen(messages.PlaceCandidates, "place_candidates", self._on_candidates)
 
     def _on_features(self, message: Any) -> None:
-        self._submit(_MessagePair(message, self._reference))
+        is_working = self._worker is not None and self._worker.is_running
+        if self._tiles is None or not is_working:  # of one that does not work it is counted as inactive
+            self._submit(_MessagePair(message, self._reference))
+            return
+        self._last_received_ns = time.monotonic_ns()
+        candidates = self._pairs.offer_first(stamp_ns_from_message(message), message, self._last_received_ns)
+        if candidates is not None:
+            self._submit(_MessagePair(message, candidates))
+        self._count_out(self._pairs.take_let_go(), DropReason.UNPAIRED)
 
     def _on_reference(self, message: Any) -> None:
         self._reference = message
+
+    def _on_candidates(self, message: Any) -> None:
+        waiting = self._pairs.offer_second(stamp_ns_from_message(message), message)
+        if waiting is not None:
+            self._submit(_MessagePair(waiting.item, message), waiting.received_ns)
+
+    def _count_out(self, count: int, reason: DropReason) -> None:
+        """Count messages that never went to the worker."""
+        for _ in range(count):
+            self._ledger.receive()
+            self._ledger.drop(reason)
+
+    def _counts(self) -> FrameCounts:
+        oldest_ns = time.monotonic_ns() - int(self._node_parameters.number("max_frame_age_ms") * 1e6)
+        self._pairs.let_go_before(oldest_ns)
+        self._count_out(self._pairs.take_let_go(), DropReason.UNPAIRED)
+        counts, waiting = super()._counts(), self._pairs.waiting_count
+        return replace(counts, received=counts.received + waiting, pending=counts.pending + waiting)
 
     @property
     def _output(self) -> tuple[Any, str]:
@@ -234,6 +280,6 @@ def _first_tile(candidates: Any, tiles: TileFeatures) -> SentFeatures:
             "give both nodes files of one build"
         )
     if not candidates.candidates:
-        raise InferenceError("the latest place_candidates are none; check the place recognition")
+        raise InferenceError("the place_candidates of this stamp are none; check the place recognition")
     tile = int(candidates.candidates[0].tile)
-    return SentFeatures(0, f"tile/{tile}", tiles.space_id, tiles.of_tile(tile))
+    return SentFeatures(0, tile_frame_id(tiles.index_sha256, tile), tiles.space_id, tiles.of_tile(tile))

@@ -157,10 +157,20 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
             qos = image_qos(parameters.text("input_reliability"), parameters.count("input_depth"))
         self._inputs.append(self.create_subscription(kind, topic, callback, qos))
 
-    def _submit(self, item: _Item) -> None:
+    def _submit(self, item: _Item, received_ns: int | None = None) -> None:
+        """Hand a message to the worker.
+
+        Args:
+            received_ns: when it came, where it waited for another one before; now, when None.
+        """
         assert self._worker is not None
-        self._last_received_ns = time.monotonic_ns()
-        self._worker.submit(item, self._last_received_ns)
+        if received_ns is None:
+            received_ns = self._last_received_ns = time.monotonic_ns()
+        self._worker.submit(item, received_ns)
+
+    def _counts(self) -> FrameCounts:
+        """What became of the messages. On the executor's thread."""
+        return self._ledger.counts()
 
     # On the worker's thread.
 
@@ -193,7 +203,7 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
     def _statuses(self) -> Sequence[TaskStatus]:
         parameters, last_ns = self._node_parameters, self._last_received_ns
         topic = self._inputs[0].topic_name if self._inputs else ""
-        counts = self._ledger.counts()
+        counts = self._counts()
         reading = MessageReading(
             topic=topic,
             publisher_count=self.count_publishers(topic) if topic else 0,

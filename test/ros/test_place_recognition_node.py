@@ -19,7 +19,13 @@ import gps_denied_inference.srv as services
 from gps_denied_inference.cli.main import main
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.flight import load_orthophoto, locate_orthophoto
-from gps_denied_inference.core.index import TileIndex, TileIndexDetails, load_tile_index, save_tile_index
+from gps_denied_inference.core.index import (
+    TileIndex,
+    TileIndexDetails,
+    load_tile_index,
+    save_tile_index,
+    tile_frame_id,
+)
 from gps_denied_inference.core.interface import (
     features_message,
     image_frame_from_message,
@@ -323,5 +329,5 @@ def test_image_goes_to_candidates_to_rank_and_to_matches_with_its_tile(
         return bool(matches)
 
     wait_for(is_matched, "matches with the tile")
-    assert matches[-1].second_header.frame_id == f"tile/{row}"
+    assert matches[-1].second_header.frame_id == tile_frame_id(candidates.index_sha256, row)
     assert matches[-1].inlier_count == answer.tiles[0].inlier_count

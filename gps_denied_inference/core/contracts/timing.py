@@ -43,3 +43,4 @@ class DropReason(Enum):
     NOT_FINITE = "not_finite"
     FAILED = "failed"
     RATE_LIMITED = "rate_limited"
+    UNPAIRED = "unpaired"

@@ -57,8 +57,9 @@ def message_status(
         overload_warn_share: share of the messages in `window` that may be overwritten by newer ones without a word.
 
     Returns:
-        ERROR when messages failed or a network's output was not finite. WARN when none came for too long, some went
-        stale, or many were overwritten. Else OK.
+        ERROR when messages failed, a network's output was not finite, or what they are compared with came for none of
+        them. WARN when none came for too long, it did not come for some, some went stale, or many were overwritten.
+        Else OK.
     """
     counts, latency = reading.counts, reading.latency
     values = {
@@ -84,6 +85,11 @@ def message_status(
         since = "yet" if reading.seconds_since_last is None else f"for {reading.seconds_since_last:.1f} s"
         message = f"no message on {reading.topic} {since} ({reading.publisher_count} publishers)"
         return TaskStatus(name, Level.WARN, f"{message}; check the node that publishes it", values)
+    unpaired = recent.dropped[DropReason.UNPAIRED]
+    if unpaired:
+        level = Level.WARN if recent.published else Level.ERROR
+        message = f"{unpaired} messages waited in vain for what they are compared with"
+        return TaskStatus(name, level, f"{message}; check the node that publishes it, and its stamps", values)
     stale = recent.dropped[DropReason.STALE]
     if stale:
         message = f"{stale} messages waited longer than max_frame_age_ms"

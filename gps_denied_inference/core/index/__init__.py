@@ -4,7 +4,13 @@ from gps_denied_inference.core.index.partial_index import PartialIndex
 from gps_denied_inference.core.index.place_recognizer import PlaceRecognizer, rank_margin
 from gps_denied_inference.core.index.reranker import RankedTile, TileReranker
 from gps_denied_inference.core.index.stored_tile_index import load_tile_index, save_tile_index
-from gps_denied_inference.core.index.tile_features import TileFeatures, load_tile_features, save_tile_features
+from gps_denied_inference.core.index.tile_features import (
+    TileFeatures,
+    load_tile_features,
+    save_tile_features,
+    tile_frame_id,
+    tile_of_frame_id,
+)
 from gps_denied_inference.core.index.tile_index import TileIndex, TileIndexDetails, TileMatch
 
 __all__ = [
@@ -21,4 +27,6 @@ __all__ = [
     "rank_margin",
     "save_tile_features",
     "save_tile_index",
+    "tile_frame_id",
+    "tile_of_frame_id",
 ]

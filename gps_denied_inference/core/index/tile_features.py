@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,31 @@ from gps_denied_inference.core.contracts import LocalFeatures
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.index.mapped_arrays import ArrayShapes, read_arrays, write_arrays
 
-__all__ = ["TileFeatures", "load_tile_features", "save_tile_features"]
+__all__ = ["TileFeatures", "load_tile_features", "save_tile_features", "tile_frame_id", "tile_of_frame_id"]
 
 _KIND = "gps_denied_inference tile features 1"
+_FRAME_ID = re.compile(r"tile/(?P<index>[0-9a-f]{64})/(?P<row>\d+)")
+
+
+def tile_frame_id(index_sha256: str, tile: int) -> str:
+    """Name a tile in a message's header, so that a record says which picture of which map was meant.
+
+    Returns:
+        `tile/SHA-256 of the index's content/row`.
+    """
+    return f"tile/{index_sha256}/{tile}"
+
+
+def tile_of_frame_id(frame_id: str) -> tuple[str, int]:
+    """Return the index's SHA-256 and the row that `tile_frame_id` wrote.
+
+    Raises:
+        InferenceError: it names no tile.
+    """
+    match = _FRAME_ID.fullmatch(frame_id)
+    if match is None:
+        raise InferenceError(f"the frame_id '{frame_id}' names no tile; expected tile/SHA-256/ROW")
+    return match["index"], int(match["row"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

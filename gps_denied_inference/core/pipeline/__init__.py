@@ -13,6 +13,7 @@ from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWi
 from gps_denied_inference.core.pipeline.matching_pipeline import MatchingPipeline
 from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
 from gps_denied_inference.core.pipeline.rate_limit import RateLimit
+from gps_denied_inference.core.pipeline.stamp_pairs import StampPairs, WaitingItem
 from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker, NewestWorker, Processor
 
 __all__ = [
@@ -35,5 +36,7 @@ __all__ = [
     "PipelineResult",
     "Processor",
     "RateLimit",
+    "StampPairs",
+    "WaitingItem",
     "space_id",
 ]
