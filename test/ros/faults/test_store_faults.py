@@ -55,6 +55,13 @@ def _cut_manifest(store: EngineStore) -> None:
     path.write_text(path.read_text()[:100])
 
 
+def _fold_manifest(store: EngineStore) -> None:
+    """Nobody can read a folder as a file, root included."""
+    path = store.root / "manifest.json"
+    path.unlink()
+    path.mkdir()
+
+
 def _remove_store(store: EngineStore) -> None:
     shutil.rmtree(store.root)
 
@@ -73,6 +80,7 @@ def _name_other_engine(store: EngineStore) -> None:
         ("the engine file is replaced under the running node", _replace_engine, "SHA-256"),
         ("the manifest is cut off", _cut_manifest, "manifest"),
         ("the manifest names another hash", _name_other_engine, ""),
+        ("the manifest cannot be read (a folder is in its place)", _fold_manifest, "manifest"),
         ("the store is gone", _remove_store, "manifest"),
     ],
 )

@@ -8,7 +8,7 @@ from fault_bench import FaultBench
 from gps_denied_inference.core.health import Level
 
 _GROUP = "The thermal source"
-_STEP_S = 2.0
+_STEP_S = 3.0
 _WELL = "cpu_temperature_c: 61, gpu_temperature_c: 62, clock_mhz: 1020"
 _FAULTS = (
     ("it dies", "telemetry: false, cause: the sensor bus does not answer", "the sensor bus does not answer"),
