@@ -112,7 +112,8 @@ def _cells(name: str, spec: ArchitectureSpec, measurements: Sequence[Measurement
 
 def _input(spec: ArchitectureSpec) -> str:
     if spec.output_kind is OutputKind.MATCHES:
-        return f"2 × {spec.max_keypoints} × {spec.descriptor_dimension}-D"
+        features = f" of {', '.join(f'`{name}`' for name in spec.feature_models)}" if spec.feature_models else ""
+        return f"2 × {spec.max_keypoints} × {spec.descriptor_dimension}-D{features}"
     images = "2 × " if spec.output_kind is OutputKind.CORRESPONDENCES else ""
     preprocess = spec.preprocess
     return f"{images}{preprocess.width}×{preprocess.height} {preprocess.color.value}"

@@ -248,10 +248,23 @@ def test_every_network_that_matches_or_is_matched_has_a_row() -> None:
         if kind != "global_descriptor":
             assert any(name in row_of_name(row).networks for row in rows), name
     assert row_of_name("disk").name == "disk+mutual_nearest"
+    learned = {row.name for row in all_rows() if row.features and row.matcher != "mutual_nearest"}
+    assert learned == {
+        "aliked_n16+lightglue_aliked",
+        "aliked_n16rot+lightglue_aliked",
+        "disk+lightglue_disk",
+        "superpoint+lightglue_superpoint",
+        "xfeat+lighterglue_xfeat",
+    }
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("xfeat+lightglue_disk", "features of 64 dimensions"), ("lightglue_disk", "expected a network")]
+    ("name", "words"),
+    [
+        ("xfeat+lightglue_disk", "features of 64 dimensions"),
+        ("disk+lightglue_aliked", "matches the features of aliked_n16 or aliked_n16rot, not of 'disk'"),
+        ("lightglue_disk", "expected a network"),
+    ],
 )
 def test_features_and_matcher_must_belong_together(capsys: pytest.CaptureFixture[str], name: str, words: str) -> None:
     assert main(["eval", "match", "--orthophoto", "--per-condition", "1", "--model", name]) == 1

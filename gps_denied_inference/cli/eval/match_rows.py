@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.cli.eval.networks import Weights, frame_from_rgb, network_settings, weights_obstacle
-from gps_denied_inference.core.architectures import default_registry
+from gps_denied_inference.core.architectures import base_name, default_registry
 from gps_denied_inference.core.assembly import assemble_matcher, assemble_pipeline
 from gps_denied_inference.core.contracts import LocalFeatures, OutputKind
 from gps_denied_inference.core.errors import EvaluationError
@@ -23,13 +23,6 @@ __all__ = ["MUTUAL_NEAREST", "MatchRow", "PairMatcher", "all_rows", "open_matche
 MUTUAL_NEAREST = "mutual_nearest"
 MAX_KEYPOINTS = 1024
 """Of an image, for every row: what the matching networks take."""
-
-_LEARNED = {
-    "aliked_n16": "lightglue_aliked",  # trained with the features of aliked-n16
-    "disk": "lightglue_disk",
-    "superpoint": "lightglue_superpoint",
-    "xfeat": "lighterglue_xfeat",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +51,16 @@ class MatchRow:
 def all_rows() -> list[MatchRow]:
     """Every row that the registry makes: rows of equal features follow each other."""
     registry = default_registry()
+    learned: dict[str, list[str]] = {}
+    for matcher in registry:
+        for features in registry.lookup(matcher).spec.feature_models:
+            learned.setdefault(features, []).append(matcher)
     rows = []
     for name in registry:
         kind = registry.lookup(name).spec.output_kind
         if kind is OutputKind.LOCAL_FEATURES:
             rows.append(MatchRow(name, MUTUAL_NEAREST))
-            if name in _LEARNED:
-                rows.append(MatchRow(name, _LEARNED[name]))
+            rows += [MatchRow(name, matcher) for matcher in learned.get(name, [])]
         elif kind is OutputKind.CORRESPONDENCES:
             rows.append(MatchRow("", name))
     return rows
@@ -94,6 +90,11 @@ def row_of_name(text: str) -> MatchRow:
             raise EvaluationError(
                 f"'{matcher}' does not match features of {first.descriptor_dimension} dimensions, which '{features}' "
                 f"gives; take {MUTUAL_NEAREST} or a matcher of its family"
+            )
+        if second.feature_models and base_name(features) not in second.feature_models:
+            raise EvaluationError(
+                f"'{matcher}' matches the features of {' or '.join(second.feature_models)}, not of '{features}'; "
+                f"take {MUTUAL_NEAREST} or a matcher of its family"
             )
     return MatchRow(features, matcher)
 

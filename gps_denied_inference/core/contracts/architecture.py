@@ -53,6 +53,8 @@ class ArchitectureSpec:
         onnx_obstacle: why the network cannot be exported to ONNX; empty when it can.
         is_verified_by_layout_only: loading was tested on checkpoints with the published names and shapes, but not on
             the published values.
+        feature_models: of a network that matches features: the networks whose features its weights know. Empty: any
+            of its dimension, or it matches none.
         size_multiple: the network takes any input whose sides are multiples of this, pixels; 0: only the declared size.
     """
 
@@ -69,4 +71,5 @@ class ArchitectureSpec:
     license_restriction: str = ""
     onnx_obstacle: str = ""
     is_verified_by_layout_only: bool = False
+    feature_models: tuple[str, ...] = ()
     size_multiple: int = 0

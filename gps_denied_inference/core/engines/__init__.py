@@ -8,7 +8,7 @@ from gps_denied_inference.core.engines.golden import GoldenSet, read_golden
 from gps_denied_inference.core.engines.host import HostTuple, probe_host
 from gps_denied_inference.core.engines.manifest import Manifest, ManifestEntry
 from gps_denied_inference.core.engines.memory_budget import MemoryBudget
-from gps_denied_inference.core.engines.space import space_id
+from gps_denied_inference.core.engines.space import model_of_space, space_id
 from gps_denied_inference.core.engines.store import EngineStore
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "build_command",
     "measure_fidelity",
     "probe_host",
+    "model_of_space",
     "read_golden",
     "space_id",
 ]

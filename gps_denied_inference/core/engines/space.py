@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gps_denied_inference.core.contracts import ArchitectureSpec
 
-__all__ = ["space_id"]
+__all__ = ["model_of_space", "space_id"]
 
 
 def space_id(model: str, weights_sha256: str, spec: ArchitectureSpec) -> str:
@@ -17,3 +17,8 @@ def space_id(model: str, weights_sha256: str, spec: ArchitectureSpec) -> str:
         `model/dimension/first 12 hex digits of the weights' SHA-256/first 8 of the preprocessing's`.
     """
     return f"{model}/{spec.descriptor_dimension}/{weights_sha256[:12]}/{spec.preprocess.sha256[:8]}"
+
+
+def model_of_space(space: str) -> str:
+    """Return the name of the network whose descriptors live in a space; empty when it names none."""
+    return space.partition("/")[0]

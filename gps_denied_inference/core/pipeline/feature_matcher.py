@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gps_denied_inference.core.architectures import base_name
 from gps_denied_inference.core.contracts import LocalFeatures, Matches, SentFeatures, StageTimings
+from gps_denied_inference.core.engines import model_of_space
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.matching import VerifiedGeometry, match_mutual_nearest, verify_homography
 from gps_denied_inference.core.pipeline.identity import ModelIdentity
-from gps_denied_inference.core.pipeline.matching_pipeline import MatchingPipeline
 
 __all__ = ["FeatureMatcher", "FeaturePair", "MatchedFeatures", "Matching", "MutualNearestMatching"]
 
@@ -88,12 +89,12 @@ class FeatureMatcher:
 
     def __init__(
         self,
-        matching: MatchingPipeline | MutualNearestMatching,
+        matching: Matching,
         *,
         threshold_px: Callable[[], float],
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._matching: Matching = matching
+        self._matching = matching
         self._threshold_px = threshold_px
         self._clock = clock
 
@@ -104,7 +105,8 @@ class FeatureMatcher:
         """Match a pair.
 
         Raises:
-            InferenceError: there is no second one, the descriptors live in two spaces, or the network failed.
+            InferenceError: there is no second one, the descriptors live in two spaces or are of another family than
+                the network's, or the network failed.
             NonFiniteOutputError: the network returned NaN or Inf.
             OutOfMemoryError: the device is out of memory.
         """
@@ -120,6 +122,7 @@ class FeatureMatcher:
                 f"the features live in the spaces '{first.space_id}' and '{second.space_id}': they cannot be compared; "
                 "make both with the same network, weights and preprocessing"
             )
+        _refuse_other_family(self._matching.model, first.space_id)
         matches = self._matching.match_features(first.features, second.features)
         matched_ns = self._clock()
         geometry = verify_homography(
@@ -150,4 +153,16 @@ class FeatureMatcher:
                 total_ms=(end_ns - first_ns) / 1e6,
             ),
             self._matching.model,
+        )
+
+
+def _refuse_other_family(model: ModelIdentity | None, space: str) -> None:
+    """Descriptors of several networks have one dimension; a matcher knows only those that it was trained with."""
+    if model is None or not model.spec.feature_models:
+        return
+    features = base_name(model_of_space(space))
+    if features not in model.spec.feature_models:
+        raise InferenceError(
+            f"'{model.name}' matches the features of {' or '.join(model.spec.feature_models)}, these are of "
+            f"'{features}' (space '{space}'); take the matcher of their family, or mutual_nearest"
         )
