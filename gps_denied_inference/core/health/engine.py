@@ -38,7 +38,9 @@ def engine_status(
     if failure:
         # A ladder still knows its engines while one of them hangs: the model is no sign of health.
         is_configured = lifecycle_state in ("inactive", "active")
-        remedy = "raise infer_deadline_ms if it is only slow" if is_configured else "set it right and configure again"
+        remedy = (
+            "raise infer_deadline_ms if it is only slow" if is_configured else "configure again once that is put right"
+        )
         return TaskStatus("engine", Level.ERROR, f"{failure}; {remedy}", {"state": lifecycle_state})
     if model is None:
         return TaskStatus("engine", Level.OK, "no engine is loaded; configure the node", {"state": lifecycle_state})

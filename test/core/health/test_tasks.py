@@ -76,7 +76,7 @@ def test_ungated_engine_or_fallback_is_a_warning(model: ModelIdentity, word: str
 def test_failed_configure_is_an_error_with_its_reason() -> None:
     status = engine_status(None, "unconfigured", "no such checkpoint")
     assert status.level is Level.ERROR
-    assert status.message == "no such checkpoint; set it right and configure again"
+    assert status.message == "no such checkpoint; configure again once that is put right"
     assert engine_status(None, "unconfigured", "").level is Level.OK
 
 
