@@ -6,36 +6,29 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gps_denied_inference.core.architectures import (
     ArchitectureRegistry,
     default_registry,
-    locate_weights,
     require_accepted_license,
 )
 from gps_denied_inference.core.contracts import (
     ArchitectureSpec,
-    BuildConfig,
-    EngineCacheEntry,
+    EffectiveConfiguration,
     EngineHandle,
     RuntimeLabel,
     ThermalPublisher,
 )
+from gps_denied_inference.core.engine_choice import ChosenEngine, choose_engine
 from gps_denied_inference.core.engines import (
-    EngineFileName,
-    EngineGate,
-    EngineStore,
     FidelityReport,
     HostTuple,
-    ManifestEntry,
     MemoryBudget,
-    build_command,
     measure_fidelity,
     probe_host,
     read_golden,
 )
-from gps_denied_inference.core.errors import EngineFidelityError, EngineManifestError, SettingsError
+from gps_denied_inference.core.errors import EngineFidelityError, SettingsError
 from gps_denied_inference.core.pipeline import MatchingPipeline, ModelIdentity, Pipeline
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
 from gps_denied_inference.core.settings import EngineSettings, Settings
@@ -186,7 +179,7 @@ def _load(
         clock=clock,
     )
     budget = MemoryBudget(settings.gpu_memory_budget_bytes) if memory_budget is None else memory_budget
-    chosen = _choose(settings, engine, spec, runtime, probe_host() if host is None else host)
+    chosen = choose_engine(settings, engine, spec, runtime, probe_host() if host is None else host)
     reservation = _reserve(budget, engine, chosen)
     try:
         handle = runtime.deserialize_engine(chosen.entry)
@@ -198,7 +191,7 @@ def _load(
                 weights_sha256=chosen.weights_sha256,
                 spec=_spec_with_overrides(spec, engine),
                 runtime_label=engine.runtime,
-                configuration=handle.configuration,
+                configuration=_as_asked(handle.configuration, engine, chosen.fallback_reason),
                 is_gated=chosen.is_gated,
                 engine_file=chosen.entry.path.name,
                 engine_sha256=chosen.entry.sha256,
@@ -230,122 +223,7 @@ def _refuse_unusable(
         require_accepted_license(engine.model, spec, settings.accepted_licenses)
 
 
-@dataclass(frozen=True, slots=True)
-class _ChosenEngine:
-    """What is to be loaded.
-
-    Attributes:
-        entry: for the runtime.
-        weights_sha256: of the checkpoint that the engine was made of.
-        is_gated: the gate accepted it.
-        complaint: why not, in a sentence; empty when it did.
-        golden: path and SHA-256 of its golden set; None when it has none.
-        memory_bytes: what it needs on the device; 0 when not known.
-    """
-
-    entry: EngineCacheEntry
-    weights_sha256: str
-    is_gated: bool
-    complaint: str
-    golden: tuple[Path, str] | None = None
-    memory_bytes: int = 0
-
-
-def _choose(
-    settings: Settings, engine: EngineSettings, spec: ArchitectureSpec, runtime: InferenceRuntime, host: HostTuple
-) -> _ChosenEngine:
-    if settings.engine_store is None or engine.runtime is RuntimeLabel.FAKE:
-        return _bare_checkpoint(settings, engine, spec, runtime)
-    store = EngineStore(settings.engine_store)
-    options = _build_options(settings, engine, spec)
-    if engine.engine_file:
-        path = settings.engine_store / engine.engine_file
-        if not path.exists():
-            command = build_command(engine.model, engine.runtime, engine.precision, store.root, options)
-            raise EngineManifestError(
-                f"{store.root} has no file '{engine.engine_file}', which {engine.name}.engine_file names; leave it "
-                f"empty to take the newest engine that fits, or build one: {command}"
-            )
-    else:
-        found = store.find(
-            model=engine.model, runtime=engine.runtime, precision=engine.precision, host=host, build_options=options
-        )
-        path = store.path_of(found)
-    gate = EngineGate(store, host, require_signature=settings.require_signature, trusted_keys=settings.trusted_keys)
-    verdict = gate.validate(path)
-    if verdict.error is not None and not settings.allow_ungated:
-        raise verdict.error
-    if verdict.entry is None:
-        raise verdict.error or EngineManifestError(f"the engine gate could not read {path}; build the engine again")
-    judged = verdict.manifest_entry
-    _refuse_other_model(EngineFileName.parse(path.name), judged, engine, spec)
-    return _ChosenEngine(
-        entry=verdict.entry,
-        weights_sha256=verdict.entry.sha256 if judged is None else judged.weights_sha256,
-        is_gated=verdict.error is None,
-        complaint="" if verdict.error is None else str(verdict.error),
-        golden=None if judged is None else store.golden_of(judged),
-        memory_bytes=0 if judged is None else judged.memory_bytes,
-    )
-
-
-def _build_options(settings: Settings, engine: EngineSettings, spec: ArchitectureSpec) -> tuple[str, ...]:
-    """What 'gdi engine build' needs besides, to build what these settings load."""
-    options: list[str] = []
-    if engine.runtime is RuntimeLabel.ONNX_TRT_EP and engine.device != "cpu":
-        wanted = next((name for name in engine.onnx_providers if name != "cpu"), "cpu")
-        options += ["--provider", wanted]
-    if engine.runtime is RuntimeLabel.TENSORRT and engine.tensorrt_flavour != "auto":
-        options += ["--flavour", engine.tensorrt_flavour]
-    if settings.weights_dir is not None:
-        options += ["--weights-dir", str(settings.weights_dir.absolute())]
-    for module in settings.architecture_modules:
-        options += ["--architecture-module", module]
-    if spec.license_restriction:
-        options += ["--accept-license", spec.license]
-    return tuple(options)
-
-
-def _refuse_other_model(
-    name: EngineFileName, judged: ManifestEntry | None, engine: EngineSettings, spec: ArchitectureSpec
-) -> None:
-    """Hold an engine to the settings. By its name, which is there even when no manifest knows the engine (ungated)."""
-    if (name.model, name.runtime, name.precision) != (engine.model, engine.runtime, engine.precision):
-        raise EngineManifestError(
-            f"{name.text()} runs '{name.model}' on '{name.runtime.value}' in {name.precision.value}, but engine "
-            f"'{engine.name}' is set to '{engine.model}' on '{engine.runtime.value}' in {engine.precision.value}; "
-            f"choose another {engine.name}.engine_file, or leave it empty"
-        )
-    if judged is not None and judged.preprocess_sha256 != spec.preprocess.sha256:
-        raise EngineManifestError(
-            f"{name.text()} was built for another preprocessing of '{engine.model}' ({judged.preprocess_sha256[:8]}) "
-            f"than this version has ({spec.preprocess.sha256[:8]}); build the engine again"
-        )
-
-
-def _bare_checkpoint(
-    settings: Settings, engine: EngineSettings, spec: ArchitectureSpec, runtime: InferenceRuntime
-) -> _ChosenEngine:
-    checkpoint = _checkpoint(engine, spec, settings.weights_dir)
-    if not settings.allow_ungated:
-        raise EngineManifestError(
-            f"engine '{engine.name}' would run the bare file {checkpoint}, which no engine gate has checked; prepare "
-            f"an engine with 'gdi engine build {engine.model} --runtime {engine.runtime.value} --precision "
-            f"{engine.precision.value} --store DIR' and set engine_store:=DIR; or, on a desk, set allow_ungated:=true "
-            "(diagnostics will show it)"
-        )
-    if engine.runtime is RuntimeLabel.TENSORRT:
-        raise EngineManifestError(
-            f"engine '{engine.name}' is of runtime tensorrt, which compiles for minutes and never while an engine is "
-            f"loaded; prepare one with 'gdi engine build {engine.model} --runtime tensorrt --precision "
-            f"{engine.precision.value} --store DIR' and set engine_store:=DIR"
-        )
-    config = BuildConfig(precision=engine.precision, extras={"model_name": engine.model})
-    entry = runtime.compile_engine(checkpoint, config)
-    return _ChosenEngine(entry, entry.sha256, is_gated=False, complaint="a bare checkpoint (allow_ungated is set)")
-
-
-def _reserve(budget: MemoryBudget, engine: EngineSettings, chosen: _ChosenEngine) -> Callable[[], None]:
+def _reserve(budget: MemoryBudget, engine: EngineSettings, chosen: ChosenEngine) -> Callable[[], None]:
     """Take the engine's share of the GPU's memory; returns what gives it back. Engines on the CPU take none."""
     if engine.device == "cpu":
         return lambda: None
@@ -361,7 +239,7 @@ def _checked_fidelity(
     runtime: InferenceRuntime,
     handle: EngineHandle,
     spec: ArchitectureSpec,
-    chosen: _ChosenEngine,
+    chosen: ChosenEngine,
 ) -> FidelityReport | None:
     if chosen.golden is None:
         if chosen.is_gated:
@@ -375,12 +253,14 @@ def _checked_fidelity(
     return report
 
 
-def _checkpoint(engine: EngineSettings, spec: ArchitectureSpec, weights_dir: Path | None) -> Path:
-    if engine.checkpoint is not None:
-        return engine.checkpoint
-    if engine.runtime is RuntimeLabel.FAKE:
-        raise SettingsError(f"{engine.name}.checkpoint", "", "the path of a YAML script for the fake runtime")
-    return locate_weights(spec, engine.model, weights_dir)
+def _as_asked(
+    configuration: EffectiveConfiguration, engine: EngineSettings, fallback_reason: str
+) -> EffectiveConfiguration:
+    """What a runtime tells, with the precision of the settings where an engine of another one was taken."""
+    if not fallback_reason:
+        return configuration
+    reasons = "; ".join(filter(None, (fallback_reason, configuration.fallback_reason)))
+    return replace(configuration, requested_precision=engine.precision, fallback_reason=reasons)
 
 
 def _spec_with_overrides(spec: ArchitectureSpec, engine: EngineSettings) -> ArchitectureSpec:

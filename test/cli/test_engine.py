@@ -3,11 +3,16 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gps_denied_inference.cli.engine import build
 from gps_denied_inference.cli.main import main
+from gps_denied_inference.core.engines import HostTuple
+from gps_denied_inference.core.engines.build import BuildRequest
+from gps_denied_inference.core.errors import EngineBuildError
 
 
 def output(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -140,6 +145,41 @@ def test_prune_keeps_one_engine_of_each_kind(store: Path, capsys: pytest.Capture
     assert "nothing to remove" in capsys.readouterr().out
     assert main(["engine", "prune", "--store", str(store), "--keep", "0"]) == 1
     assert main(["engine", "verify", "--store", str(store)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("runtime", "host", "available", "asked"),
+    [
+        ("pytorch_fp16", HostTuple(), (), "fp16 cpu"),
+        ("onnx_trt_ep", HostTuple(), ("Tensorrt", "CUDA"), "fp32 cpu"),
+        ("onnx_trt_ep", HostTuple(sms=("90",)), (), "fp32 cpu"),
+        ("onnx_trt_ep", HostTuple(sms=("90",)), ("Tensorrt", "CUDA"), "fp16 cuda"),
+        ("onnx_trt_ep", HostTuple(sms=("90",), tensorrt="10.9.0"), ("CUDA",), "fp16 cuda"),
+        ("onnx_trt_ep", HostTuple(sms=("90",), tensorrt="10.9.0"), ("Tensorrt", "CUDA"), "fp16 tensorrt"),
+        ("tensorrt", HostTuple(sms=("90",)), (), "fp16 cpu"),
+    ],
+)
+def test_build_as_documented_asks_for_what_this_computer_can_fly(
+    runtime: str,
+    host: HostTuple,
+    available: tuple[str, ...],
+    asked: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests: list[BuildRequest] = []
+
+    def record(request: BuildRequest, *_arguments: Any, **_keywords: Any) -> Any:
+        requests.append(request)
+        raise EngineBuildError("recorded")
+
+    ort = SimpleNamespace(get_available_providers=lambda: [f"{name}ExecutionProvider" for name in available])
+    monkeypatch.setattr(build, "require_onnxruntime", lambda: ort)
+    monkeypatch.setattr(build, "probe_host", lambda: host)
+    monkeypatch.setattr(build, "build_engine", record)
+    assert main(["engine", "build", "xfeat", "--runtime", runtime, "--store", str(tmp_path)]) == 1
+    (request,) = requests
+    assert f"{request.precision.value} {request.provider}" == asked
 
 
 def test_failed_build_ends_in_a_sentence_and_changes_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
 from gps_denied_inference.cli.preflight_checks import check_clock, check_latency, check_memory, check_thermal
 from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_memory
 from gps_denied_inference.core.contracts import RuntimeLabel, ThermalState
-from gps_denied_inference.core.engines import HostTuple
+from gps_denied_inference.core.engines import HostTuple, probe_host
 from gps_denied_inference.core.engines.signature import generate_key
 from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.index import TileIndex, save_tile_index
@@ -42,6 +42,18 @@ def test_good_engine_is_fit(built_store: Path, capsys: pytest.CaptureFixture[str
     assert {levels[name] for name in ("gate", "fidelity", "placement", "latency", "memory", "clock")} == {"ok"}
     assert levels["thermal"] in ("ok", "warn")
     assert report["is_gated"] and 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
+
+
+@pytest.mark.skipif(bool(probe_host().sms), reason="this computer has a GPU, for which other engines are built")
+def test_engine_that_is_built_here_by_default_flies_here_with_leave_to_fall_back(
+    built_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As typed: neither precision nor device is given, and the settings' defaults are fp16 on cuda:0.
+    options = ["--runtime", "onnx_trt_ep", "--allow-cpu-fallback", "--frames", "2", "--budget-ms", "60000", "--json"]
+    assert main(["preflight", "--store", str(built_store), *options]) == 0
+    report, levels = report_of(capsys)
+    assert levels["placement"] == "warn" and "fail" not in levels.values()
+    assert "fp32 on cpu" in str(report["checks"]) and "the store has none of fp16" in str(report["checks"])
 
 
 def test_too_slow_engine_fails(built_store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -310,8 +310,10 @@ def test_missing_engine_fails_with_the_line_that_builds_it_and_the_line_works(
 @pytest.mark.parametrize(
     ("changes", "options"),
     [
-        ({"primary.device": "cpu"}, []),
+        ({"primary.device": "cpu"}, ["--provider", "cpu"]),
         ({"primary.device": "cuda:0"}, ["--provider", "tensorrt"]),
+        # With leave to fall back, the line is one that works on this computer, which has no GPU.
+        ({"primary.device": "cuda:0", "allow_cpu_fallback": True}, ["--provider", "cpu"]),
         ({"primary.device": "cuda:0", "primary.onnx_providers": ["cuda", "cpu"]}, ["--provider", "cuda"]),
     ],
 )

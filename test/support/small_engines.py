@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def add_engine(
     name: EngineFileName = NAME,
     golden: bytes = b"golden",
     preprocess_sha256: str = DETAILS.preprocess_sha256,
+    build_flags: Mapping[str, str] = DETAILS.build_flags,
 ) -> Path:
     """Put an engine with its golden outputs into the store; returns its path."""
     details = replace(
@@ -53,6 +55,7 @@ def add_engine(
         runtime=name.runtime,
         precision=name.precision,
         preprocess_sha256=preprocess_sha256,
+        build_flags=build_flags,
     )
     return store.path_of(store.add(content, name=name, details=details, artefacts={".golden.npz": golden}))
 

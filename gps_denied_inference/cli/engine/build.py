@@ -12,12 +12,14 @@ from gps_denied_inference.cli.engine.fields import entry_fields, entry_rows
 from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.contracts import OptimizationProfile, PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines.build import STAGES, BuildRequest, build_engine
-from gps_denied_inference.core.engines.host import probe_host
+from gps_denied_inference.core.engines.host import HostTuple, probe_host
 from gps_denied_inference.core.engines.signature import sign_manifest
 from gps_denied_inference.core.engines.store import EngineStore
+from gps_denied_inference.core.runtime.onnx_errors import require_onnxruntime
+from gps_denied_inference.core.runtime.onnx_providers import PROVIDERS
 from gps_denied_inference.core.runtime.tensorrt_binding import AUTO, FLAVOURS
 
-__all__ = ["add_actions"]
+__all__ = ["add_actions", "default_provider"]
 
 _STEPS_PER_STAGE = 100
 
@@ -34,7 +36,11 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a name that 'gdi models' lists")
     labels = [label.value for label in RuntimeLabel if label is not RuntimeLabel.FAKE]
     parser.add_argument("--runtime", choices=labels, required=True, help="that is to run it")
-    parser.add_argument("--precision", choices=[mode.value for mode in PrecisionMode], default="fp16")
+    parser.add_argument(
+        "--precision",
+        choices=[mode.value for mode in PrecisionMode],
+        help="default: fp16; fp32 for onnx_trt_ep on the CPU, which computes in no other",
+    )
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights; default: as --weights-dir")
     parser.add_argument("--weights-dir", type=Path, help="folder searched first, then installed weight packages")
     parser.add_argument(
@@ -43,7 +49,11 @@ def add_actions(actions: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture-module", action="append", default=[], metavar="MODULE", help="that registers more networks"
     )
-    parser.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="of onnx_trt_ep")
+    parser.add_argument(
+        "--provider",
+        choices=["cpu", "cuda", "tensorrt"],
+        help="of onnx_trt_ep; default: the best that this computer has, on a computer without a GPU cpu",
+    )
     tensorrt = parser.add_argument_group("tensorrt")
     tensorrt.add_argument("--flavour", choices=[AUTO, *FLAVOURS], default=AUTO, help="TensorRT, or TensorRT for RTX")
     tensorrt.add_argument(
@@ -76,12 +86,17 @@ def run(options: argparse.Namespace) -> int:
     store = EngineStore(options.store)
     registry = default_registry()
     registry.load_modules(tuple(options.architecture_module))
+    host = probe_host()
+    runtime = RuntimeLabel(options.runtime)
+    provider = options.provider or default_provider(runtime, host)
+    is_fp32 = runtime is RuntimeLabel.ONNX_TRT_EP and provider == "cpu"
+    precision = PrecisionMode(options.precision or ("fp32" if is_fp32 else "fp16"))
     request = BuildRequest(
         model=options.model,
-        runtime=RuntimeLabel(options.runtime),
-        precision=PrecisionMode(options.precision),
+        runtime=runtime,
+        precision=precision,
         checkpoint=options.checkpoint,
-        provider=options.provider,
+        provider=provider,
         accepted_licenses=tuple(options.accept_license),
         profiles=tuple(options.profile),
         onnx=options.onnx,
@@ -93,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
             request,
             store,
             registry=registry,
-            host=probe_host(),
+            host=host,
             weights_dir=options.weights_dir,
             on_progress=lambda stage, fraction: show(round((STAGES.index(stage) + fraction) * _STEPS_PER_STAGE)),
         )
@@ -105,6 +120,16 @@ def run(options: argparse.Namespace) -> int:
         say(str(store.path_of(entry)))
         say(table(entry_rows(entry)))
     return 0
+
+
+def default_provider(runtime: RuntimeLabel, host: HostTuple) -> str:
+    """The provider of ONNX Runtime that flies on this computer with the default settings."""
+    if runtime is not RuntimeLabel.ONNX_TRT_EP or not host.sms:
+        return "cpu"
+    available = require_onnxruntime().get_available_providers()
+    if PROVIDERS["tensorrt"] in available and host.tensorrt:
+        return "tensorrt"
+    return "cuda" if PROVIDERS["cuda"] in available else "cpu"
 
 
 def _tensorrt_options(options: argparse.Namespace) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Engines: what they are called, where they lie, whether they may run, and how near they are to FP32."""
 
-from gps_denied_inference.core.engines.build_command import build_command
+from gps_denied_inference.core.engines.build_command import build_advice, build_command
 from gps_denied_inference.core.engines.fidelity import FidelityReport, measure_fidelity
 from gps_denied_inference.core.engines.file_name import EngineFileName
 from gps_denied_inference.core.engines.gate import EngineGate, GateStep, GateVerdict
@@ -23,10 +23,11 @@ __all__ = [
     "Manifest",
     "ManifestEntry",
     "MemoryBudget",
+    "build_advice",
     "build_command",
     "measure_fidelity",
-    "probe_host",
     "model_of_space",
+    "probe_host",
     "read_golden",
     "space_id",
 ]

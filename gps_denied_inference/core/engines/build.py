@@ -27,8 +27,9 @@ from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.engines.manifest import ManifestEntry
 from gps_denied_inference.core.engines.onnx_export import export_onnx
 from gps_denied_inference.core.engines.store import GOLDEN_SUFFIX, EngineStore
-from gps_denied_inference.core.errors import EngineBuildError
+from gps_denied_inference.core.errors import EngineBuildError, RuntimeNotAvailableError
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
+from gps_denied_inference.core.runtime.device_memory import open_device_stream
 from gps_denied_inference.core.runtime.engine_file import read_source
 from gps_denied_inference.core.runtime.tensorrt_binding import AUTO, TENSORRT_RTX
 
@@ -112,6 +113,8 @@ def build_engine(
     """
     architecture = registry.lookup(request.model)
     _require_buildable(request, architecture)
+    if _is_for_ep_context(request):
+        _require_known_tensorrt(host)
     runtime = _runtime(request, registry)  # one that is missing is told before anything is computed
     on_progress("weights", 0.0)
     checkpoint = request.checkpoint or locate_weights(architecture.spec, architecture.name, weights_dir)
@@ -197,9 +200,10 @@ def _make(
     if request.runtime is RuntimeLabel.TENSORRT:
         return _compile_with_tensorrt(request, architecture, checkpoint, folder, runtime, host, extras, on_progress)
     on_progress("export", 0.0)
-    is_for_ep_context = request.provider == "tensorrt"
+    is_for_ep_context = _is_for_ep_context(request)
     # The TensorRT provider of ONNX Runtime lowers the precision itself.
     precision = PrecisionMode.FP32 if is_for_ep_context else request.precision
+    sms = (_sm_of_the_gpu(host),) if is_for_ep_context else ()  # asked before minutes of work
     onnx = folder / f"{architecture.name}.onnx"
     export = export_onnx(architecture, checkpoint, precision, onnx, profiles=request.profiles)
     on_progress("compile", 0.0)
@@ -215,8 +219,8 @@ def _make(
         )
     return _Product(
         compiled.path,
-        toolchain=f"ortep{host.onnxruntime}",
-        sms=host.sms,
+        toolchain=f"ortep{host.onnxruntime}-trt{host.tensorrt}",
+        sms=sms,
         platform=_platform(host),
         source_onnx_sha256=export.sha256,
         build_flags=MappingProxyType({"opset": str(export.opset), **_recorded(extras, compiled.extras)}),
@@ -269,7 +273,38 @@ def _platform(host: HostTuple) -> str:
     if host.jetpack:
         return f"jp{host.jetpack}"
     # Without a driver (an engine built ahead of time) nothing is known of the CUDA version it will meet.
-    return f"cuda{host.cuda}" if host.cuda else "any"
+    return f"cuda{host.cuda}-{host.machine}" if host.cuda else "any"
+
+
+def _is_for_ep_context(request: BuildRequest) -> bool:
+    return request.runtime is RuntimeLabel.ONNX_TRT_EP and request.provider == "tensorrt"
+
+
+def _require_known_tensorrt(host: HostTuple) -> None:
+    """The plan inside runs with no other version; a name without it would let one pass the gate."""
+    if not host.tensorrt:
+        raise RuntimeNotAvailableError(
+            "the version of TensorRT, which alone can run what ONNX Runtime's TensorRT provider compiles, cannot be "
+            "told: its Python module is not installed; install it (apt install python3-libnvinfer, or pip install the "
+            "version of tensorrt that ONNX Runtime was built for), or build with --provider cuda or cpu"
+        )
+
+
+def _sm_of_the_gpu(host: HostTuple) -> str:
+    """Compute capability of the GPU that the provider compiled for: the first one, as CUDA counts."""
+    if len(host.sms) == 1:
+        return host.sms[0]
+    try:
+        stream = open_device_stream(0)
+    except RuntimeNotAvailableError as error:
+        raise EngineBuildError(
+            f"this computer has GPUs of SM {', '.join(host.sms) or 'unknown'}, and nothing tells for which of them the "
+            f"TensorRT provider compiles ({error}); install cuda-python or torch with CUDA"
+        ) from error
+    try:
+        return stream.compute_capability()
+    finally:
+        stream.close()
 
 
 def _recorded(asked: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 
-__all__ = ["build_command"]
+__all__ = ["build_advice", "build_command", "options_of_build"]
+
+_INTEGER_PRECISIONS = (PrecisionMode.INT8, PrecisionMode.MIXED)
 
 
 def build_command(
@@ -32,3 +34,34 @@ def build_command(
             *options,
         )
     )
+
+
+def build_advice(
+    model: str, runtime: RuntimeLabel, precision: PrecisionMode, store: Path, options: Sequence[str] = ()
+) -> str:
+    """Return a sentence that ends with the command, and says what it needs besides.
+
+    Arguments are those of `build_command`.
+    """
+    if precision in _INTEGER_PRECISIONS and runtime is not RuntimeLabel.TENSORRT:
+        return (
+            f"Runtime '{runtime.value}' computes in fp16 or fp32, never in {precision.value}: change precision, or the "
+            "runtime to tensorrt"
+        )
+    if precision in _INTEGER_PRECISIONS:
+        given = (*options, "--onnx", f"{model}_qdq.onnx")
+        return (
+            f"For {precision.value}, give this network as an ONNX file with Q/DQ nodes ({model}_qdq.onnx stands for "
+            "it), or in place of --onnx, with TensorRT 10, prepared images to calibrate with (--calibration-images "
+            f"FILE.npy). Then build one: {build_command(model, runtime, precision, store, given)}"
+        )
+    return f"Build one: {build_command(model, runtime, precision, store, options)}"
+
+
+def options_of_build(build_flags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the options that build the like of an engine again, of the build flags that the manifest keeps."""
+    options: list[str] = []
+    for name in ("provider", "flavour"):
+        if build_flags.get(name):
+            options += [f"--{name}", build_flags[name]]
+    return tuple(options)

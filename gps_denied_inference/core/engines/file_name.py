@@ -22,8 +22,10 @@ _ANY = "any"
 _SUFFIXES = (".engine", ".onnx", ".safetensors", ".pth", ".pt", ".yaml")
 _MODEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 _SMS = re.compile(r"sm[0-9]{2,3}(?:-[0-9]{2,3})*")
-_PLATFORM = re.compile(r"any|jp[0-9A-Za-z.]+|cuda[0-9]+(?:\.[0-9]+)*")
-_TOOLCHAIN = re.compile(r"onnx|torch|fake|(trt|rtx|ortep)([0-9][0-9A-Za-z.]*)")
+_MACHINE = r"[a-z0-9]+(?:_[a-z0-9]+)*"
+_PLATFORM = re.compile(rf"any|jp[0-9A-Za-z.]+|cuda([0-9]+(?:\.[0-9]+)*)-({_MACHINE})")
+_VERSION = r"[0-9][0-9A-Za-z.]*"
+_TOOLCHAIN = re.compile(rf"onnx|torch|fake|(trt|rtx)({_VERSION})|ortep({_VERSION})-trt({_VERSION})")
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 _FORM = "MODEL__RUNTIME__SMS__PLATFORM__TOOLCHAIN__PRECISION__DIGEST.SUFFIX"
 
@@ -36,9 +38,10 @@ class EngineFileName:
         model: name of the architecture.
         runtime: that runs it.
         sms: compute capabilities that it was built for, ascending; empty runs on any.
-        platform: `any`, `jp6.2` (JetPack) or `cuda13.0`.
+        platform: `any`, `jp6.2` (JetPack) or `cuda13.0-x86_64` (CUDA and the processor).
         toolchain: `onnx`, `torch` or `fake` (portable), or what built it and alone can load it: `trt10.3.0`
-            (TensorRT), `rtx1.7.1` (TensorRT for RTX), `ortep1.32.0` (context of ONNX Runtime's TensorRT provider).
+            (TensorRT), `rtx1.7.1` (TensorRT for RTX), `ortep1.32.0-trt10.9.0` (ONNX Runtime and the TensorRT behind its
+            provider).
         precision: that was asked for.
         digest: first 12 hex digits of the SHA-256 of the file.
         suffix: with the point.
@@ -121,24 +124,32 @@ class EngineFileName:
         if self.platform.startswith("jp") and self.platform.removeprefix("jp") != host.jetpack:
             have = f"JetPack {host.jetpack}" if host.jetpack else "no JetPack"
             problems.append(f"it was built for JetPack {self.platform.removeprefix('jp')}, this computer has {have}")
-        if self.platform.startswith("cuda"):
-            wanted = self.platform.removeprefix("cuda")
-            if not host.cuda or _numbers(host.cuda) < _numbers(wanted):
-                have = f"runs CUDA up to {host.cuda}" if host.cuda else "has no CUDA driver"
-                problems.append(f"it was built for CUDA {wanted}, this computer {have}")
-        match = _TOOLCHAIN.fullmatch(self.toolchain)
-        assert match is not None
-        kind, version = match.groups()
-        if kind is not None:
-            name, found = {
-                "trt": ("TensorRT", host.tensorrt),
-                "rtx": ("TensorRT for RTX", host.tensorrt_rtx),
-                "ortep": ("ONNX Runtime", host.onnxruntime),
-            }[kind]
+        built_for = _PLATFORM.fullmatch(self.platform)
+        assert built_for is not None
+        cuda, machine = built_for.groups()
+        if cuda is not None and (not host.cuda or _numbers(host.cuda) < _numbers(cuda)):
+            have = f"runs CUDA up to {host.cuda}" if host.cuda else "has no CUDA driver"
+            problems.append(f"it was built for CUDA {cuda}, this computer {have}")
+        if machine is not None and machine != host.machine:
+            problems.append(f"it was built for {machine}, this computer is {host.machine or 'of an unknown kind'}")
+        for name, version, found in self._builders(host):
             if found != version:
                 have = f"{name} {found}" if found else f"no {name}"
                 problems.append(f"it was built by {name} {version}, this computer has {have}")
         return tuple(problems)
+
+    def _builders(self, host: HostTuple) -> tuple[tuple[str, str, str], ...]:
+        """Libraries that alone can load it: name, version that built it, version that the computer has."""
+        match = _TOOLCHAIN.fullmatch(self.toolchain)
+        assert match is not None
+        kind, version, onnxruntime, tensorrt = match.groups()
+        if kind == "trt":
+            return (("TensorRT", version, host.tensorrt),)
+        if kind == "rtx":
+            return (("TensorRT for RTX", version, host.tensorrt_rtx),)
+        if onnxruntime is not None:
+            return (("ONNX Runtime", onnxruntime, host.onnxruntime), ("TensorRT", tensorrt, host.tensorrt))
+        return ()
 
     def _sms_text(self) -> str:
         return "sm" + "-".join(self.sms) if self.sms else _ANY

@@ -9,14 +9,14 @@ gate only reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from gps_denied_inference.core.atomic_files import file_sha256, open_regular
 from gps_denied_inference.core.contracts import EngineCacheEntry
-from gps_denied_inference.core.engines.build_command import build_command
+from gps_denied_inference.core.engines.build_command import build_advice, options_of_build
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.engines.manifest import MANIFEST_NAME, Manifest, ManifestEntry
@@ -94,6 +94,8 @@ class EngineGate:
         host: the computer that is to run them.
         require_signature: refuse a manifest that no trusted key signed.
         trusted_keys: PEM files of Ed25519 public keys.
+        build_options: more arguments of the command that builds a fitting engine; those that the manifest tells of the
+            one that does not fit, when None.
     """
 
     def __init__(
@@ -103,11 +105,13 @@ class EngineGate:
         *,
         require_signature: bool = False,
         trusted_keys: tuple[Path, ...] = (),
+        build_options: Sequence[str] | None = None,
     ) -> None:
         self._store = store
         self._host = host
         self._require_signature = require_signature
         self._trusted_keys = trusted_keys
+        self._build_options = build_options
 
     def validate(self, path: Path) -> GateVerdict:
         """Judge an engine. Never raises for what it finds: the verdict says it.
@@ -119,15 +123,7 @@ class EngineGate:
         name = self._read_name(judgement)
         if name is not None:
             mismatches = name.mismatches(self._host)
-            command = build_command(name.model, name.runtime, name.precision, self._store.root)
-            judgement.note(
-                "host",
-                EngineSchemaMismatchError(
-                    f"{path.name} does not fit this computer: {'; '.join(mismatches)}. Build one here: {command}"
-                )
-                if mismatches
-                else None,
-            )
+            judgement.note("host", self._host_error(name, mismatches) if mismatches else None)
         stated = self._read_sidecar(judgement)
         found = self._hash(judgement, stated, name)
         # Read once: what is signed and what is looked up are the same bytes, whoever writes meanwhile.
@@ -144,6 +140,15 @@ class EngineGate:
                 judgement.note("signature", None)
         entry = None if name is None or found is None else _cache_entry(path, name, found, manifest_entry)
         return GateVerdict(path, tuple(judgement.steps), judgement.error, entry, manifest_entry)
+
+    def _host_error(self, name: EngineFileName, mismatches: Sequence[str]) -> EngineSchemaMismatchError:
+        text = name.text()
+        options = self._build_options
+        if options is None:
+            entry = self._entry(self._read_manifest(), text)
+            options = options_of_build(entry.build_flags) if isinstance(entry, ManifestEntry) else ()
+        advice = build_advice(name.model, name.runtime, name.precision, self._store.root, options)
+        return EngineSchemaMismatchError(f"{text} does not fit this computer: {'; '.join(mismatches)}. {advice}")
 
     def _read_name(self, judgement: _Judgement) -> EngineFileName | None:
         path = judgement.path
@@ -235,16 +240,23 @@ class EngineGate:
         except EngineManifestError as error:
             return error
 
+    def _entry(
+        self, manifest: bytes | EngineManifestError, file_name: str
+    ) -> ManifestEntry | EngineManifestError | None:
+        if isinstance(manifest, EngineManifestError):
+            return manifest
+        try:
+            return Manifest.from_bytes(manifest, str(self._store.root / MANIFEST_NAME)).entry(file_name)
+        except EngineManifestError as error:
+            return error
+
     def _look_up(
         self, judgement: _Judgement, found: str | None, manifest: bytes | EngineManifestError
     ) -> ManifestEntry | None:
         path = judgement.path
-        try:
-            if isinstance(manifest, EngineManifestError):
-                raise manifest
-            entry = Manifest.from_bytes(manifest, str(self._store.root / MANIFEST_NAME)).entry(path.name)
-        except EngineManifestError as error:
-            judgement.note("manifest", error)
+        entry = self._entry(manifest, path.name)
+        if isinstance(entry, EngineManifestError):
+            judgement.note("manifest", entry)
             return None
         problem = self._manifest_problem(path, entry, found)
         judgement.note("manifest", None if problem is None else EngineManifestError(problem))

@@ -43,7 +43,7 @@ class HostTuple:
         jetpack: e.g. `6.2`.
         cuda: newest CUDA version that the driver runs, e.g. `13.0`.
         tensorrt, tensorrt_rtx, onnxruntime, torch: versions of the packages.
-        machine: e.g. `aarch64`.
+        machine: processor, e.g. `aarch64`: plans of TensorRT run on no other kind.
     """
 
     sms: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def read_host(root: Path = Path("/"), nvml: Any = None) -> HostTuple:
         tensorrt_rtx=_version(_TENSORRT_RTX_PACKAGES) or _module_version(_TENSORRT_RTX_MODULE),
         onnxruntime=_version(_ONNXRUNTIME_PACKAGES),
         torch=_version(("torch",)).partition("+")[0],
-        machine=platform.machine(),
+        machine=platform.machine().lower(),
     )
 
 

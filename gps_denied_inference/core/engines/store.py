@@ -17,7 +17,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -33,7 +33,7 @@ from gps_denied_inference.core.atomic_files import (
     write_atomically,
 )
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
-from gps_denied_inference.core.engines.build_command import build_command
+from gps_denied_inference.core.engines.build_command import build_advice
 from gps_denied_inference.core.engines.file_name import DIGEST_LENGTH, EngineFileName
 from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.engines.manifest import MANIFEST_NAME, Manifest, ManifestEntry
@@ -164,8 +164,9 @@ class EngineStore:
         precision: PrecisionMode,
         host: HostTuple,
         build_options: Sequence[str] = (),
+        why_not: Callable[[ManifestEntry], str] = lambda _entry: "",
     ) -> ManifestEntry:
-        """Return the newest engine that fits a computer.
+        """Return the newest engine that fits a computer, and the caller.
 
         Args:
             model: architecture.
@@ -173,15 +174,14 @@ class EngineStore:
             precision: of its arithmetic.
             host: the computer.
             build_options: more arguments of the command that the error names.
+            why_not: says what keeps an engine from being the one that is wanted; empty when nothing does.
 
         Raises:
             EngineManifestError: there is none; lists what is there and why it does not fit, and the command to run.
         """
-        command = build_command(model, runtime, precision, self.root, build_options)
+        advice = build_advice(model, runtime, precision, self.root, build_options)
         if not os.path.lexists(self.root / MANIFEST_NAME):
-            raise EngineManifestError(
-                f"{self.root} holds no {MANIFEST_NAME}, so it is no engine store. Build one: {command}"
-            )
+            raise EngineManifestError(f"{self.root} holds no {MANIFEST_NAME}, so it is no engine store. {advice}")
         reasons = []
         for entry in reversed(self.manifest().entries):
             if (entry.model, entry.runtime) != (model, runtime):
@@ -190,13 +190,14 @@ class EngineStore:
                 reasons.append(f"{entry.file_name}: its precision is {entry.precision.value}")
                 continue
             problems = EngineFileName.parse(entry.file_name).mismatches(host)
-            if not problems:
+            unwanted = why_not(entry)
+            if not problems and not unwanted:
                 return entry
-            reasons.append(f"{entry.file_name}: {', '.join(problems)}")
+            reasons.append(f"{entry.file_name}: {', '.join((*problems, unwanted) if unwanted else problems)}")
         found = "; ".join(reasons) or "it has none of this model and runtime"
         raise EngineManifestError(
             f"{self.root} has no engine for '{model}' on '{runtime.value}' in {precision.value} that this computer "
-            f"can run ({found}). Build one: {command}"
+            f"can run ({found}). {advice}"
         )
 
     def path_of(self, entry: ManifestEntry) -> Path:

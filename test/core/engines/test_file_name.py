@@ -22,10 +22,15 @@ _NAMES = st.builds(
     model=st.lists(_WORDS, min_size=1, max_size=4).map("_".join),
     runtime=st.sampled_from(RuntimeLabel),
     sms=st.lists(st.integers(50, 130), unique=True, max_size=4).map(lambda sms: tuple(map(str, sorted(sms)))),
-    platform=st.one_of(st.just("any"), _VERSIONS.map("jp{}".format), _VERSIONS.map("cuda{}".format)),
+    platform=st.one_of(
+        st.just("any"),
+        _VERSIONS.map("jp{}".format),
+        st.builds("cuda{}-{}".format, _VERSIONS, st.sampled_from(["x86_64", "aarch64"])),
+    ),
     toolchain=st.one_of(
         st.sampled_from(["onnx", "torch", "fake"]),
-        st.builds("{}{}".format, st.sampled_from(["trt", "rtx", "ortep"]), _VERSIONS),
+        st.builds("{}{}".format, st.sampled_from(["trt", "rtx"]), _VERSIONS),
+        st.builds("ortep{}-trt{}".format, _VERSIONS, _VERSIONS),
     ),
     precision=st.sampled_from(PrecisionMode),
     digest=st.text("0123456789abcdef", min_size=12, max_size=12),
@@ -78,10 +83,16 @@ def test_name_with_a_changed_character_is_refused_or_says_so(data: st.DataObject
         ("sm87-89", "sm87-"),
         ("jp6.2", "jp"),
         ("jp6.2", "6.2"),
-        ("jp6.2", "cudaX"),
+        ("jp6.2", "cudaX-x86_64"),
+        ("jp6.2", "cuda13.0"),
+        ("jp6.2", "cuda13.0-"),
+        ("jp6.2", "cuda13.0-x86__64"),
         ("jp6.2", "linux"),
         ("trt10.3.0", "trt"),
         ("trt10.3.0", "10.3.0"),
+        ("trt10.3.0", "ortep1.32.0"),
+        ("trt10.3.0", "ortep1.32.0-trt"),
+        ("trt10.3.0", "trt10.3.0-trt10.3.0"),
         ("trt10.3.0", "openvino2025"),
         ("fp16", "fp8"),
         ("fp16", ""),
@@ -142,17 +153,27 @@ def test_engine_fits_the_computer_that_it_names_and_portable_ones_fit_any() -> N
             "it was built by TensorRT for RTX 1.7.1, this computer has no TensorRT for RTX",
         ),
         (
-            replace(HOST_NAME, toolchain="ortep1.32.0"),
+            replace(HOST_NAME, toolchain="ortep1.32.0-trt10.3.0"),
             replace(_ORIN, onnxruntime="1.31.0"),
             "it was built by ONNX Runtime 1.32.0, this computer has ONNX Runtime 1.31.0",
         ),
         (
-            replace(HOST_NAME, platform="cuda13.0"),
+            replace(HOST_NAME, toolchain="ortep1.32.0-trt10.9.0"),
+            replace(_ORIN, onnxruntime="1.32.0"),
+            "it was built by TensorRT 10.9.0, this computer has TensorRT 10.3.0",
+        ),
+        (
+            replace(HOST_NAME, platform="cuda12.0-x86_64"),
+            _ORIN,
+            "it was built for x86_64, this computer is aarch64",
+        ),
+        (
+            replace(HOST_NAME, platform="cuda13.0-aarch64"),
             _ORIN,
             "it was built for CUDA 13.0, this computer runs CUDA up to 12.6",
         ),
         (
-            replace(HOST_NAME, platform="cuda12.0"),
+            replace(HOST_NAME, platform="cuda12.0-aarch64"),
             replace(_ORIN, cuda=""),
             "it was built for CUDA 12.0, this computer has no CUDA driver",
         ),
@@ -168,7 +189,7 @@ def test_every_misfit_is_told() -> None:
 
 
 def test_driver_of_newer_cuda_and_one_fitting_gpu_of_several_suffice() -> None:
-    name = replace(HOST_NAME, platform="cuda12.4", sms=("87", "89"))
+    name = replace(HOST_NAME, platform="cuda12.4-aarch64", sms=("87", "89"))
     assert name.mismatches(replace(_ORIN, cuda="13.0", sms=("80", "89"))) == ()
     # As numbers, not as text.
-    assert len(replace(name, platform="cuda12.10").mismatches(_ORIN)) == 1
+    assert len(replace(name, platform="cuda12.10-aarch64").mismatches(_ORIN)) == 1

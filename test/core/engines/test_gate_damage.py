@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from small_engines import HOST_NAME, NAME, add_engine, snapshot
 
+from gps_denied_inference.core.atomic_files import file_sha256
 from gps_denied_inference.core.contracts import PrecisionMode
 from gps_denied_inference.core.engines import EngineGate, EngineStore, GateVerdict, HostTuple
+from gps_denied_inference.core.engines import gate as gate_module
 from gps_denied_inference.core.errors import (
     EngineError,
     EngineHashMismatchError,
@@ -241,11 +243,19 @@ def other_flavour(bench: Bench) -> None:
 
 
 def other_provider_version(bench: Bench) -> None:
-    bench.path = add_engine(bench.store, b"provider", replace(HOST_NAME, toolchain="ortep1.31.0"))
+    bench.path = add_engine(bench.store, b"provider", replace(HOST_NAME, toolchain="ortep1.31.0-trt10.3.0"))
+
+
+def other_processor(bench: Bench) -> None:
+    bench.path = add_engine(bench.store, b"processor", replace(HOST_NAME, platform="cuda12.6-x86_64"))
+
+
+def other_provider_tensorrt(bench: Bench) -> None:
+    bench.path = add_engine(bench.store, b"tensorrt", replace(HOST_NAME, toolchain="ortep1.32.0-trt10.9.0"))
 
 
 def newer_cuda(bench: Bench) -> None:
-    bench.path = add_engine(bench.store, b"cuda", replace(HOST_NAME, platform="cuda13.0"))
+    bench.path = add_engine(bench.store, b"cuda", replace(HOST_NAME, platform="cuda13.0-aarch64"))
 
 
 def _keys(bench: Bench) -> tuple[Path, Path]:
@@ -336,6 +346,8 @@ _CASES: tuple[tuple[Callable[[Bench], object], str, type[EngineError], str], ...
     (on(tensorrt="", tensorrt_rtx="10.3.0"), "host", _SCHEMA, "no TensorRT"),
     (other_flavour, "host", _SCHEMA, "TensorRT for RTX"),
     (other_provider_version, "host", _SCHEMA, "ONNX Runtime 1.31.0"),
+    (other_provider_tensorrt, "host", _SCHEMA, "built by TensorRT 10.9.0"),
+    (other_processor, "host", _SCHEMA, "built for x86_64"),
     (newer_cuda, "host", _SCHEMA, "built for CUDA 13.0"),
     (unsigned, "signature", _MANIFEST, "is not signed"),
     (foreign_key, "signature", _MANIFEST, "is signed by key"),
@@ -400,7 +412,25 @@ def test_step_that_could_not_be_taken_did_not_pass(bench: Bench) -> None:
 def test_refusal_for_the_host_names_the_line_that_builds_one_here(bench: Bench) -> None:
     bench.host = HostTuple()
     line = f"gdi engine build small_model --runtime tensorrt --precision fp16 --store {bench.store.root}"
-    assert line in str(bench.validate().error)
+    # Without settings to go by, one is built as the engine was.
+    assert str(bench.validate().error).endswith(f"{line} --provider cpu")
+    remove_manifest(bench)
+    assert str(bench.validate().error).endswith(line)
+    gate = EngineGate(bench.store, bench.host, build_options=("--flavour", "tensorrt"))
+    assert str(gate.validate(bench.path).error).endswith(f"{line} --flavour tensorrt")
+
+
+def test_each_file_is_hashed_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the gate costs is the hash of what it reads: of a large engine, a second for each time.
+    hashed: list[Path] = []
+
+    def record(path: Path) -> str:
+        hashed.append(path)
+        return file_sha256(path)
+
+    monkeypatch.setattr(gate_module, "file_sha256", record)
+    assert bench.validate().is_accepted
+    assert sorted(hashed) == sorted((bench.path, bench.golden))
 
 
 def test_two_engines_of_a_store_are_judged_apart(bench: Bench) -> None:

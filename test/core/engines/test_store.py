@@ -23,7 +23,7 @@ from small_engines import DETAILS, HOST_NAME, NAME, add_engine, snapshot
 from gps_denied_inference.core.atomic_files import file_sha256
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines import EngineGate, EngineStore, HostTuple
-from gps_denied_inference.core.engines.build_command import build_command
+from gps_denied_inference.core.engines.build_command import build_advice, build_command
 from gps_denied_inference.core.errors import EngineBuildError, EngineManifestError
 
 _SUPPORT = Path(__file__).resolve().parents[2] / "support"
@@ -331,7 +331,7 @@ def _nothing(_store: EngineStore) -> None:
 
 def _engines_that_do_not_fit(store: EngineStore) -> None:
     add_engine(store, b"half", replace(NAME, precision=PrecisionMode.FP16))
-    add_engine(store, b"foreign", replace(NAME, sms=("87",), platform="jp6.2", toolchain="ortep1.32.0"))
+    add_engine(store, b"foreign", replace(NAME, sms=("87",), platform="jp6.2", toolchain="ortep1.32.0-trt10.3.0"))
 
 
 @pytest.mark.parametrize("fill", [_nothing, _engines_that_do_not_fit])
@@ -369,6 +369,16 @@ def test_build_line_holds_in_any_folder(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert str(tmp_path / "store") in shlex.split(line)
 
 
+def test_advice_for_int8_says_what_the_line_needs_besides(tmp_path: Path) -> None:
+    advice = build_advice("model", RuntimeLabel.TENSORRT, PrecisionMode.INT8, tmp_path, ("--flavour", "tensorrt"))
+    sentence, line = advice.split("gdi engine build", 1)
+    assert "Q/DQ" in sentence and "--calibration-images" in sentence
+    assert shlex.split(line)[-4:] == ["--flavour", "tensorrt", "--onnx", "model_qdq.onnx"]
+    for runtime in (RuntimeLabel.ONNX_TRT_EP, RuntimeLabel.PYTORCH_FP16):
+        impossible = build_advice("model", runtime, PrecisionMode.INT8, tmp_path)
+        assert "never in int8" in impossible and "gdi engine build" not in impossible
+
+
 # Removing.
 
 
@@ -399,7 +409,9 @@ def test_golden_outputs_that_two_engines_share_stay_with_the_other(store: Engine
 def test_prune_keeps_the_newest_of_each_kind(store: EngineStore) -> None:
     old, new = add_engine(store, b"old"), add_engine(store, b"new")
     half = add_engine(store, b"half", replace(NAME, precision=PrecisionMode.FP16))
-    other_host = add_engine(store, b"other", replace(NAME, sms=("89",), platform="cuda12.4", toolchain="ortep1.32.0"))
+    other_host = add_engine(
+        store, b"other", replace(NAME, sms=("89",), platform="cuda12.4-x86_64", toolchain="ortep1.32.0-trt10.3.0")
+    )
     assert [entry.file_name for entry in store.prune(keep=2)] == []
     assert [entry.file_name for entry in store.prune(keep=1)] == [old.name]
     assert [entry.file_name for entry in store.manifest().entries] == [new.name, half.name, other_host.name]

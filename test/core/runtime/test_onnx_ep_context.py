@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ep_context_stand_in import CPU, TENSORRT, Provider, install_provider
 
 from gps_denied_inference.core.contracts import BuildConfig, OptimizationProfile, PrecisionMode
 from gps_denied_inference.core.errors import EngineBuildError, GpsDeniedInferenceError, RuntimeNotAvailableError
 from gps_denied_inference.core.runtime import onnx_ep_context
 from gps_denied_inference.core.runtime.onnx_ep_context import build_ep_context, holds_ep_context
 
-_TENSORRT, _CPU = "TensorrtExecutionProvider", "CPUExecutionProvider"
 _FP16 = BuildConfig(PrecisionMode.FP16)
-
-
-@dataclass
-class Provider:
-    """Stands for ONNX Runtime with TensorRT: writes what it is asked to write, and remembers what it was told."""
-
-    version: str = "9.9"
-    providers: tuple[str, ...] = (_TENSORRT, _CPU)
-    places: tuple[str, ...] = (_TENSORRT,)
-    output: bytes | None = b"... EPContext ..."
-    failure: Exception | None = None
-    told: list[tuple[Sequence[tuple[str, Mapping[str, str]]], Mapping[str, str]]] = field(default_factory=list)
-
-    def make_session(
-        self,
-        content: bytes,
-        providers: Sequence[tuple[str, Mapping[str, str]]],
-        _threads: object,
-        entries: Mapping[str, str],
-    ) -> Any:
-        self.told.append((providers, entries))
-        if self.failure is not None:
-            raise self.failure
-        if self.output is not None:
-            Path(entries["ep.context_file_path"]).write_bytes(self.output + content)
-        return SimpleNamespace(
-            get_providers=lambda: list(self.providers),
-            get_provider_graph_assignment_info=lambda: [SimpleNamespace(ep_name=name) for name in self.places],
-        )
 
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Provider], None]:
-    def put(provider: Provider) -> None:
-        ort = SimpleNamespace(__version__=provider.version, get_available_providers=lambda: [_TENSORRT, _CPU])
-        monkeypatch.setattr(onnx_ep_context, "require_onnxruntime", lambda: ort)
-        monkeypatch.setattr(onnx_ep_context, "make_session", provider.make_session)
-
-    return put
+    return lambda provider: install_provider(provider, monkeypatch)
 
 
 @pytest.fixture
@@ -73,7 +38,7 @@ def test_compiled_model_is_one_file_in_a_folder_of_its_own(model: Path, install:
     assert path.parent.name.startswith("network.tensorrt.") and list(path.parent.iterdir()) == [path]
     assert holds_ep_context(path.read_bytes())
     ((providers, entries),) = provider.told
-    assert providers == [(_TENSORRT, {"device_id": "1", "trt_fp16_enable": "1"}), (_CPU, {})]
+    assert providers == [(TENSORRT, {"device_id": "1", "trt_fp16_enable": "1"}), (CPU, {})]
     assert (entries["ep.context_enable"], entries["ep.context_embed_mode"]) == ("1", "1")
     assert sorted(item.name for item in model.parent.iterdir()) == [model.name, path.parent.name]
 
@@ -115,8 +80,8 @@ def test_profiles_and_precision_reach_the_provider(model: Path, install: Callabl
 @pytest.mark.parametrize(
     ("provider", "error", "words"),
     [
-        (Provider(providers=(_CPU,)), RuntimeNotAvailableError, "could not start TensorrtExecutionProvider"),
-        (Provider(places=(_TENSORRT, _CPU)), EngineBuildError, "leaves parts of .* to CPUExecutionProvider"),
+        (Provider(providers=(CPU,)), RuntimeNotAvailableError, "could not start TensorrtExecutionProvider"),
+        (Provider(places=(TENSORRT, CPU)), EngineBuildError, "leaves parts of .* to CPUExecutionProvider"),
         (Provider(output=None), EngineBuildError, "wrote no EP-context model"),
         (Provider(output=b"plain"), EngineBuildError, "wrote no EP-context model"),
         (Provider(failure=RuntimeError("no tactic")), EngineBuildError, "compiling .*no tactic"),
