@@ -114,7 +114,7 @@ class ImageReception:
         frame = self._frame(cdr)
         self._encoding = frame.encoding
         self._size = f"{frame.width}x{frame.height}"
-        if self._encoding not in ENCODINGS and self._cv_bridge.is_available():
+        if self._encoding and self._encoding not in ENCODINGS and self._cv_bridge.is_available():
             try:
                 frame = self._cv_bridge.convert(deserialize_message(cdr, Image))
             except ImageDecodeError as error:

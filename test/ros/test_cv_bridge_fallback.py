@@ -1,4 +1,4 @@
-"""Encodings that only cv_bridge knows, with a stand-in of cv_bridge."""
+"""Images that our own readers do not know: cv_bridge (a stand-in) and the middleware help."""
 
 import sys
 from importlib.machinery import ModuleSpec
@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from node_harness import image_message
+from local_node import local_node
+from node_harness import Client, image_message, wait_for
 from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from gps_denied_inference.core.contracts import ColorSpace
 from gps_denied_inference.core.errors import ImageDecodeError
 from gps_denied_inference.core.imaging import decode
+from gps_denied_inference.core.interface import stamp_ns_from_message
 from gps_denied_inference.ros.cv_bridge_fallback import CvBridgeFallback
+from gps_denied_inference.ros.inference_node import InferenceNode
 
 _RGB = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
 
@@ -47,3 +52,29 @@ def test_encoding_that_nobody_knows_is_a_decode_error_with_its_cause() -> None:
     with pytest.raises(ImageDecodeError, match="infra5") as caught:
         CvBridgeFallback().convert(image_message(_RGB, "infra5", 42))
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.usefixtures("_cv_bridge")
+def test_node_publishes_images_that_only_cv_bridge_or_the_middleware_can_read(
+    client: Client, domain_id: int, fake_engine: tuple[str, ...]
+) -> None:
+    received, health = client.features(), client.health()
+    with local_node(InferenceNode, domain_id, *fake_engine, "diagnostics_rate_hz:=10.0") as node:
+        client.bring_up()
+        publisher = client.image_publisher()
+        publisher.publish(image_message(_RGB, "rainbow9", 1))
+        wait_for(lambda: len(received) == 1, "the frame that cv_bridge knows")
+        image = serialize_message(image_message(_RGB, "rgb8", 2))
+        if "fastrtps" in get_rmw_implementation_identifier():
+            publisher.publish(b"\x00\x07" + image[2:])  # XCDR2, which Fast DDS reads and our reader does not
+            wait_for(lambda: len(received) == 2, "the frame that rclpy reads")
+        for count, bad in enumerate((b"\x00\x07" + image[2:40], image_message(_RGB, "infra5", 3)), 1):
+            publisher.publish(bad)
+            wait_for(lambda: health and _undecodable(health[-1]) == count, "what nobody reads")  # noqa: B023
+        assert node.lifecycle_state == "active"
+    assert [stamp_ns_from_message(message) for message in received] == [1, 2][: len(received)]
+    np.testing.assert_array_equal(received[0].values, received[-1].values)  # the same pixels
+
+
+def _undecodable(health: Any) -> int:
+    return int(next(drop.count for drop in health.dropped if drop.reason == "undecodable"))

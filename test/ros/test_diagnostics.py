@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_updater_stand_in import write_diagnostic_updater
+from local_node import local_node
 from node_harness import Client, wait_for
-from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 
 from gps_denied_inference.core.health import TaskStatus
@@ -49,29 +49,17 @@ def test_exactly_the_tasks_arrive_once_a_report_under_qualified_names_in_simulat
     monkeypatch.setattr(DiagnosticsPublisher, "publish", counted)
     arrays = client.diagnostics()
     clock = client.node.create_publisher(Clock, "/clock", 10)
-    context = rclpy.Context()
-    arguments = [item for parameter in _PARAMETERS for item in ("-p", parameter)]
-    rclpy.init(context=context, domain_id=domain_id, args=["--ros-args", *arguments])
-    node = InferenceNode(namespace="/left", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
     ticks = 0
 
     def stamped() -> list[Any]:
-        """Turn the node, let ten simulated seconds pass, and return the arrays that were made since they began."""
+        """Let ten simulated seconds pass, and return the arrays that were made since they began."""
         nonlocal ticks
-        executor.spin_once(timeout_sec=0.02)
-        clock.publish(Clock(clock=rclpy.time.Time(seconds=_FIRST_S + 10 * ticks).to_msg()))
+        clock.publish(Clock(clock=Time(sec=_FIRST_S + 10 * ticks)))
         ticks += 1
         return [array for array in list(arrays) if array.header.stamp.sec >= _FIRST_S]
 
-    try:
+    with local_node(InferenceNode, domain_id, *_PARAMETERS, namespace="/left"):
         whole = wait_for(lambda: len(stamped()) >= 5 and stamped(), "five arrays in simulated time")
-    finally:
-        executor.remove_node(node)
-        node.close()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
     for array in whole:
         assert [status.name for status in array.status] == [f"/left/inference_node: {task}" for task in TASKS]
         assert {status.hardware_id for status in array.status} == {"/left/inference_node"}
