@@ -15,7 +15,6 @@ from gps_denied_inference.core.health import (
     MessageReading,
     RecentCounts,
     TaskStatus,
-    frames_between,
     message_status,
     node_status,
 )
@@ -57,7 +56,6 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
         self._inputs: list[Any] = []
         self._last_received_ns: int | None = None
         self._last_error = ""
-        self._reported: FrameCounts | None = None
         self._window = RecentCounts(_WINDOW_S)
         self._diagnostics = DiagnosticsPublisher(self, (resource_task, task, "node"))
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -108,7 +106,7 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
         parameters = self._node_parameters
         processor = self._load()
         self._ledger, self._latency, self._last_error = FrameLedger(), LatencyWindow(), ""
-        self._reported, self._last_received_ns = None, None
+        self._window, self._last_received_ns = RecentCounts(_WINDOW_S), None
         self._worker = NewestWorker(
             processor,
             self._ledger,
@@ -213,8 +211,6 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
             latency=self._latency.summary(),
             last_error=self._last_error,
         )
-        recent = counts if self._reported is None else frames_between(self._reported, counts)
-        self._reported = counts
         own = (self.get_name(), self.get_namespace())
         namesakes = sum(seen == own for seen in self.get_node_names_and_namespaces())
         return [
@@ -222,7 +218,6 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
             message_status(
                 self._task,
                 reading,
-                recent,
                 window=self._window.update(counts),
                 timeout_s=parameters.number("input_timeout_s"),
                 overload_warn_share=parameters.number("overload_warn_share"),

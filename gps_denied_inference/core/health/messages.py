@@ -40,7 +40,6 @@ class MessageReading:
 def message_status(
     name: str,
     reading: MessageReading,
-    recent: FrameCounts,
     *,
     window: FrameCounts,
     timeout_s: float,
@@ -51,8 +50,8 @@ def message_status(
     Args:
         name: of the task.
         reading: of this moment.
-        recent: what was counted since the last report.
-        window: what was counted in the last seconds.
+        window: what was counted in the last seconds, which is judged: whoever looks once a second at ten reports of
+            it sees every failure.
         timeout_s: longest silence.
         overload_warn_share: share of the messages in `window` that may be overwritten by newer ones without a word.
 
@@ -77,7 +76,7 @@ def message_status(
     }
     if not reading.topic:
         return TaskStatus(name, Level.OK, "not subscribed; configure the node", values)
-    failed = recent.dropped[DropReason.FAILED] + recent.dropped[DropReason.NOT_FINITE]
+    failed = window.dropped[DropReason.FAILED] + window.dropped[DropReason.NOT_FINITE]
     if failed:
         message = f"{failed} messages could not be used ({reading.last_error})"
         return TaskStatus(name, Level.ERROR, f"{message}; check the node that publishes them", values)
@@ -85,12 +84,12 @@ def message_status(
         since = "yet" if reading.seconds_since_last is None else f"for {reading.seconds_since_last:.1f} s"
         message = f"no message on {reading.topic} {since} ({reading.publisher_count} publishers)"
         return TaskStatus(name, Level.WARN, f"{message}; check the node that publishes it", values)
-    unpaired = recent.dropped[DropReason.UNPAIRED]
+    unpaired = window.dropped[DropReason.UNPAIRED]
     if unpaired:
-        level = Level.WARN if recent.published else Level.ERROR
+        level = Level.WARN if window.published else Level.ERROR
         message = f"{unpaired} messages waited in vain for what they are compared with"
         return TaskStatus(name, level, f"{message}; check the node that publishes it, and its stamps", values)
-    stale = recent.dropped[DropReason.STALE]
+    stale = window.dropped[DropReason.STALE]
     if stale:
         message = f"{stale} messages waited longer than max_frame_age_ms"
         return TaskStatus(name, Level.WARN, f"{message}; lower their rate", values)

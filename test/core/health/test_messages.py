@@ -12,7 +12,7 @@ def test_messages_without_their_counterpart_are_told() -> None:
     def level_of(published: int) -> tuple[Level, str]:
         counts = FrameCounts(published + 3, published, {**NOTHING, DropReason.UNPAIRED: 3}, 0)
         reading = MessageReading("/local_features", 1, 0.1, True, counts, LATENCY, "")
-        status = message_status("matching", reading, counts, window=counts, timeout_s=2.0, overload_warn_share=0.1)
+        status = message_status("matching", reading, window=counts, timeout_s=2.0, overload_warn_share=0.1)
         assert status.values["dropped_unpaired"] == "3"
         return status.level, status.message
 

@@ -276,12 +276,9 @@ def test_memory_warns_by_share_and_by_growth() -> None:
     assert memory_status(unknown, limits).values["gpu_used_mib"] == "unknown"
 
 
-def _message_status(
-    reading: MessageReading, *, recent: FrameCounts | None = None, window: FrameCounts | None = None
-) -> TaskStatus:
-    quiet = _counts(published=9)
+def _message_status(reading: MessageReading, window: FrameCounts | None = None) -> TaskStatus:
     return message_status(
-        "matching", reading, recent or quiet, window=window or quiet, timeout_s=2.0, overload_warn_share=0.2
+        "matching", reading, window=window or _counts(published=9), timeout_s=2.0, overload_warn_share=0.2
     )
 
 
@@ -318,10 +315,10 @@ def _bad_statuses() -> list[TaskStatus]:
         ),
         degradation_status(ladder),
         degradation_status(replace(ladder, error="the network did not return within 5 s")),
-        *(_message_status(messages, recent=drop) for drop in drops if not drop.dropped[DropReason.UNDECODABLE]),
+        *(_message_status(messages, drop) for drop in drops if not drop.dropped[DropReason.UNDECODABLE]),
         _message_status(replace(messages, seconds_since_last=None)),
         _message_status(replace(messages, seconds_since_last=2.1)),
-        _message_status(messages, window=_counts(published=5, overwritten=9)),
+        _message_status(messages, _counts(published=5, overwritten=9)),
         node_status("/ns/inference_node", 2),
         memory_status(replace(_MEMORY, used_share=0.95), MemoryLimits()),
         memory_status(replace(_MEMORY, used_share=0.99), MemoryLimits()),
