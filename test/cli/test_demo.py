@@ -116,5 +116,8 @@ def test_heat_episode_of_the_demo_is_hot_and_accounts_for_every_frame(
         states = [reader.decode(cdr, kind) for _, kind, cdr in reader.messages("/thermal_state")]
         health = [reader.decode(cdr, kind) for _, kind, cdr in reader.messages("/engine_health")]
     assert {state.source for state in states if state.is_telemetry_available} == {"scripted"}
+    hot = [state for state in states if state.thermal_throttle_active]
+    assert hot and all("thermal limit" in state.cause and state.gpu_temperature_c > 85.0 for state in hot)
+    assert not states[-1].thermal_throttle_active
     assert all(report.rung_count == 3 for report in health if report.lifecycle_state == "active")
     assert "A heat episode" in (output / "report.html").read_text()

@@ -128,6 +128,9 @@ class _Refusal(NamedTuple):
 
 def _refusal(source: ThermalSource, timeout_s: float) -> _Refusal:
     """Read once, in a thread of its own in case the source hangs."""
+    # Asked for by name, and its timeline begins with the first reading: that is the poller's, when all is loaded.
+    if isinstance(source, ScriptedSource):
+        return _Refusal()
     outcome: list[ThermalState | Exception] = []
 
     def probe() -> None:
@@ -143,9 +146,7 @@ def _refusal(source: ThermalSource, timeout_s: float) -> _Refusal:
         # Not closed: another thread is still inside.
         return _Refusal(f"no answer within {timeout_s:g} s", is_hanging=True)
     result = outcome[0]
-    # A timeline may begin with a gap; it was asked for by name, so it is taken as it is.
-    is_reading = isinstance(result, ThermalState) and result.is_telemetry_available
-    if is_reading or isinstance(source, ScriptedSource):
+    if isinstance(result, ThermalState) and result.is_telemetry_available:
         return _Refusal()
     source.close()
     text = result.cause if isinstance(result, ThermalState) else str(result)

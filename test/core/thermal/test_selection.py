@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from manual_clock import ManualClock
 from sysfs_trees import build_orin
 
 from gps_denied_inference.core.contracts import ThermalState
@@ -65,6 +66,16 @@ def test_order_of_the_settings_decides(tmp_path: Path) -> None:
     source, _ = create_source(("sysfs", "scripted"), sysfs_root=root, timeline=EXAMPLE)
     assert source is not None
     assert source.name == "sysfs"
+
+
+def test_timeline_begins_with_the_first_poll_and_not_with_the_choice() -> None:
+    clock = ManualClock()
+    source, reason = create_source(("scripted",), timeline=EXAMPLE, clock=clock)
+    assert source is not None and reason.startswith("scripted: first of scripted")
+    clock.advance(20.0)  # loading engines takes its time
+    assert source.read().cpu_temperature_c == 52.0
+    clock.advance(20.0)
+    assert source.read().cpu_temperature_c == 90.0
 
 
 @pytest.mark.parametrize("names", [(), ("",)])
