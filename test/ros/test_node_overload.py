@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
 from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import fake_parameters
+from overload_diagnostics import assert_overload_is_over, assert_overload_was_told
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from gps_denied_inference.core.interface import stamp_ns_from_message
@@ -62,11 +62,6 @@ def _send_at(publisher: Any, rate_hz: float, seconds: float) -> None:
         time.sleep(max(0.0, due_s - time.monotonic()))
 
 
-def _inference(diagnostics: list[Any], first: int) -> list[Any]:
-    """Return the statuses of the task since a moment; one comes every second."""
-    return [s for array in diagnostics[first:] for s in array.status if s.name == "/inference_node: inference"]
-
-
 @pytest.mark.parametrize("factor", [1.5, 3.0])
 def test_overload_is_told_at_once_and_costs_no_freshness(
     client: Client, launcher: NodeLauncher, tmp_path: Path, factor: float
@@ -85,22 +80,11 @@ def test_overload_is_told_at_once_and_costs_no_freshness(
         ratios.append(float(p95_ms / np.median([message.timings.infer_ms for message in features])))
     # Whoever else works on this machine only ever adds to a window: the best tells what the node does by itself.
     assert min(ratios) < 2.0
-    told = wait_for(
-        lambda: next((s for s in _inference(diagnostics, first) if s.message.startswith("overload")), None), "WARN"
-    )
-    assert told.level == DiagnosticStatus.WARN and "lower the camera's rate" in told.message
-    assert any(s.level == DiagnosticStatus.WARN for s in _inference(diagnostics, first)[:2]), "within two reports, 2 s"
+    assert_overload_was_told(diagnostics, first)
     _settled(health, 3 * round(factor * 15.0))
     report = health[-1]
     assert report.received == report.published + sum(drop.count for drop in report.dropped)
-    # The load has fallen: five reports are 5 s.
-    calm = len(diagnostics)
-
-    def is_calm() -> bool:
-        _send_at(publisher, 5.0, 0.4)
-        return any(s.level == DiagnosticStatus.OK for s in _inference(diagnostics, calm)[:5])
-
-    wait_for(is_calm, "OK within five reports")
+    assert_overload_is_over(diagnostics, lambda: _send_at(publisher, 5.0, 0.4))
     assert node.end() == 0
 
 
