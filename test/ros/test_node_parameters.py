@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-import rclpy
 import yaml
 from ament_index_python.packages import get_package_share_directory
 from bond_stand_in import with_bondpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from local_node import local_node
 from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import REAL_ENGINE, fake_parameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -29,6 +30,7 @@ from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines import EngineStore, probe_host
 from gps_denied_inference.core.engines.build import BuildRequest, build_engine
 from gps_denied_inference.core.engines.signature import generate_key, sign_manifest
+from gps_denied_inference.core.health import MemoryMonitor, MemoryReading
 from gps_denied_inference.core.interface import stamp_ns_from_message
 from gps_denied_inference.core.settings import ENGINE_FIELDS, GENERAL_FIELDS, SettingField
 from gps_denied_inference.ros.inference_node import InferenceNode
@@ -257,14 +259,15 @@ def check_per_frame_debug_log(bench: Bench) -> None:
 
 
 def check_max_frame_age_ms(bench: Bench) -> None:
-    bench.start("max_frame_age_ms:=20.0", "input_reliability:=reliable", script="latency_ms: 200.0")
+    options = ("max_frame_age_ms:=20.0", "input_reliability:=reliable", "diagnostics_rate_hz:=10.0")
+    bench.start(*options, script="latency_ms: 1000.0")
     health = bench.client.health()
     bench.client.bring_up()
     publisher = bench.client.image_publisher()
     publisher.publish(image_message(_PIXELS, "rgb8", 1))
-    time.sleep(0.05)
+    wait_for(lambda: health[-1].pending == 1, "the frame in work")
     publisher.publish(image_message(_PIXELS, "rgb8", 2))
-    wait_for(lambda: health and _dropped(health[-1]) == {"stale": 1}, "a stale frame")
+    wait_for(lambda: _dropped(health[-1]) == {"stale": 1}, "a stale frame")
 
 
 def check_camera_id(bench: Bench) -> None:
@@ -340,18 +343,10 @@ def check_output_depth(bench: Bench) -> None:
 
 def _depth_of_features_publisher(bench: Bench, depth: int) -> int:
     parameters = (*fake_parameters(bench.folder, "latency_ms: 1.0"), f"output_depth:={depth}")
-    arguments = [item for parameter in parameters for item in ("-p", parameter)]
-    context = rclpy.Context()
-    rclpy.init(context=context, args=["--ros-args", *arguments])
-    node = InferenceNode("depth_node", context=context)
-    try:
+    with local_node(InferenceNode, bench.client.domain_id, *parameters) as node:
         node.trigger_configure()
         publisher = next(p for p in node.publishers if p.topic_name == "/global_descriptor")
         return int(publisher.qos_profile.depth)
-    finally:
-        node.close()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 def check_diagnostics_rate_hz(bench: Bench) -> None:
@@ -452,12 +447,20 @@ def check_memory_error_share(bench: Bench) -> None:
 
 
 def check_memory_max_slope_mib_per_h(bench: Bench) -> None:
-    # Growth is judged after two minutes: what is seen here is that the limit is taken while the node runs.
-    bench.start()
-    bench.client.bring_up()
-    assert bench.client.set_parameter("memory_max_slope_mib_per_h", 1.0) == (True, "")
-    taken, reason = bench.client.set_parameter("memory_max_slope_mib_per_h", -1.0)
-    assert not taken and "memory_max_slope_mib_per_h" in reason
+    # Growth is judged after two minutes: a node in this process is told of it at once.
+    grown = MemoryReading(2**30, 0, None, used_share=0.5, slope_mib_per_h=300.0, watched_s=600.0)
+    diagnostics = bench.client.diagnostics()
+
+    def is_told() -> bool:
+        return "memory_max_slope_mib_per_h = 250" in _task_message(diagnostics, "memory")
+
+    with (
+        patch.object(MemoryMonitor, "read", lambda *_: grown),
+        local_node(InferenceNode, bench.client.domain_id, "memory_max_slope_mib_per_h:=250.0"),
+    ):
+        wait_for(is_told, "a process that grows")
+        assert bench.client.set_parameter("memory_max_slope_mib_per_h", 350.0) == (True, "")
+        wait_for(lambda: not is_told(), "growth below the limit")
 
 
 def check_thermal_unknown_level(bench: Bench) -> None:
@@ -761,5 +764,9 @@ def _dropped(health: Any) -> dict[str, int]:
 
 
 def _input_message(diagnostics: list[Any]) -> str:
-    messages_of_input = [s.message for array in diagnostics for s in array.status if s.name.endswith(": input")]
-    return messages_of_input[-1] if messages_of_input else ""
+    return _task_message(diagnostics, "input")
+
+
+def _task_message(diagnostics: list[Any], task: str) -> str:
+    told = [s.message for array in diagnostics for s in array.status if s.name.endswith(f": {task}")]
+    return told[-1] if told else ""
