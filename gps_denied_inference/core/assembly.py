@@ -29,6 +29,7 @@ from gps_denied_inference.core.engines import (
     read_golden,
 )
 from gps_denied_inference.core.errors import EngineFidelityError, SettingsError
+from gps_denied_inference.core.imaging import Decoder, decode
 from gps_denied_inference.core.pipeline import MatchingPipeline, ModelIdentity, Pipeline
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
 from gps_denied_inference.core.settings import EngineSettings, Settings
@@ -47,6 +48,7 @@ def assemble_pipeline(
     thermal_publisher: ThermalPublisher | None = None,
     memory_budget: MemoryBudget | None = None,
     host: HostTuple | None = None,
+    decoder: Decoder | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> Pipeline:
     """Load an engine, check its outputs and put a pipeline around it. Warm when it returns.
@@ -60,6 +62,7 @@ def assemble_pipeline(
         memory_budget: shared by all pipelines of the process; one of its own with
             `settings.gpu_memory_budget_bytes`, when None.
         host: the computer that engines must fit; probed, when None.
+        decoder: shared by pipelines that work on the same frames; `decode`, when None.
         clock: steady clock, nanoseconds.
 
     Raises:
@@ -91,6 +94,7 @@ def assemble_pipeline(
             loaded.handle,
             loaded.identity,
             top_k=engine.top_k,
+            decoder=decode if decoder is None else decoder,
             clock=clock,
             on_close=loaded.give_back_reservation,
         )

@@ -33,25 +33,31 @@ _PERIOD_S = 0.2
 
 
 def load_ladder(
-    parameters: NodeParameters, settings: Settings, top: Pipeline, load: Callable[[Settings], Pipeline]
+    parameters: NodeParameters,
+    settings: Settings,
+    name: str,
+    top: Pipeline,
+    load: Callable[[Settings, str], Pipeline],
 ) -> LoadedLadder | None:
-    """Load every rung of the ladder that the parameters name; None when they name none.
+    """Load every rung of the ladder that the parameters name for an engine; None when they name none.
 
     Args:
-        settings: of the node; its first engine is the normal rung's.
+        settings: of the node.
+        name: of the engine, which is the normal rung's.
         top: the normal rung's pipeline.
-        load: makes a pipeline of settings.
+        load: makes the pipeline of an engine of settings.
 
     Raises:
         GpsDeniedInferenceError: the ladder is wrong, or one of its engines could not be loaded.
     """
-    path = parameters.text("degradation_ladder")
+    path = parameters.text(f"{name}.degradation_ladder")
     if not path:
         return None
-    engine = settings.engine()
+    engine = settings.engine(name)
 
     def load_engine(changed: EngineSettings) -> Pipeline:
-        return load(replace(settings, engines=tuple(changed if item is engine else item for item in settings.engines)))
+        engines = tuple(changed if item is engine else item for item in settings.engines)
+        return load(replace(settings, engines=engines), name)
 
     return LoadedLadder(
         read_ladder(Path(path).expanduser()),
@@ -72,6 +78,7 @@ class Degradation:
         worker: begins on the normal rung.
         parameters: dwell, stable time and limits; read at each look.
         exchange: held while the worker's processor is exchanged; `load_engine` takes the same.
+        limit_rate: told the rate of each rung, Hz; None for none.
         thermal: the latest state, without waiting.
         counts: of the worker's ledger.
         on_model: called on the governor's thread when another engine is in work.
@@ -85,6 +92,7 @@ class Degradation:
         parameters: NodeParameters,
         *,
         exchange: AbstractContextManager[Any],
+        limit_rate: Callable[[float | None], None],
         thermal: Callable[[], ThermalState],
         counts: Callable[[], FrameCounts],
         on_model: Callable[[ModelIdentity], None],
@@ -94,6 +102,7 @@ class Degradation:
         self._worker = worker
         self._parameters = parameters
         self._exchange = exchange
+        self._limit_rate = limit_rate
         self._thermal = thermal
         self._counts = counts
         self._on_model = on_model
@@ -225,7 +234,7 @@ class Degradation:
 
     def _put_to_work(self, rung: int) -> None:
         self._worker.swap(self._loaded.processor_of(rung), self._parameters.number("deactivate_timeout_s"))
-        self._worker.limit_rate(self._loaded.ladder.rungs[rung].max_rate_hz)
+        self._limit_rate(self._loaded.ladder.rungs[rung].max_rate_hz)
 
     def _limits(self) -> GovernorLimits:
         return GovernorLimits(

@@ -12,8 +12,8 @@ from gps_denied_inference.core.pipeline import HangWatchdog
 
 __all__ = ["EngineRecovery"]
 
-_CHECKS_HZ = 10.0
-"""Each wakes the executor, which takes about 1 ms of a slow core: at 20 Hz an idle node used 2.5 % of it."""
+_CHECKS_HZ = 4.0
+"""Each wakes the executor, which takes about 1 ms of a slow core; 20 a second were 2.5 % of it."""
 
 
 class EngineRecovery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,16 @@ from rclpy.task import Future
 
 import gps_denied_inference.srv as services
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
-from gps_denied_inference.core.errors import EngineFidelityError, GpsDeniedInferenceError, SettingsError
+from gps_denied_inference.core.errors import (
+    EngineFidelityError,
+    GpsDeniedInferenceError,
+    InferenceError,
+    SettingsError,
+)
+from gps_denied_inference.core.health import fidelity_summary
 from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
 from gps_denied_inference.core.settings import Settings
+from gps_denied_inference.ros.hosted_engine import HostedEngine
 
 __all__ = ["EngineReplacement"]
 
@@ -30,44 +37,40 @@ class EngineReplacement:
 
     Args:
         node: owns the service.
-        settings: what the node runs by now; None while it is not configured.
-        present: the model that works now.
-        load: makes a pipeline of settings; called on the loading thread.
-        install: puts it in the old one's place between two frames and closes the old one; called on the loading thread.
-            Raises, and changes nothing, when the node was cleaned up meanwhile or the old engine does not return.
-        on_installed: called on the executor's thread afterwards, with the settings that the new engine was loaded by.
+        engines: of the node by name, the first one being meant where a request names none.
+        load: makes the pipeline of one engine of these settings; called on the loading thread.
+        tell_model: publishes what an engine runs now; called on the executor's thread.
     """
 
     def __init__(
         self,
         node: Node,
+        engines: Mapping[str, HostedEngine],
         *,
-        settings: Callable[[], Settings | None],
-        present: Callable[[], ModelIdentity | None],
-        load: Callable[[Settings], Pipeline],
-        install: Callable[[Pipeline], None],
-        on_installed: Callable[[Settings], None],
+        load: Callable[[Settings, str], Pipeline],
+        tell_model: Callable[[str, ModelIdentity], None],
     ) -> None:
         self._node = node
-        self._settings = settings
-        self._present = present
+        self._engines = engines
         self._load = load
-        self._install = install
-        self._on_installed = on_installed
-        self._history: list[str] = []
+        self._tell_model = tell_model
+        self._history: dict[str, list[str]] = {name: [] for name in engines}
         self._is_loading = False
         # A group of its own: while the answer is pending, the node's default group would take no images.
         group = ReentrantCallbackGroup()
         node.create_service(services.LoadEngine, "~/load_engine", self._answer, callback_group=group)
 
-    @property
-    def history(self) -> Sequence[str]:
-        """Outcomes of the last requests, oldest first."""
-        return tuple(self._history)
+    def history(self, engine: str) -> Sequence[str]:
+        """Outcomes of the last requests for an engine, oldest first."""
+        return tuple(self._history[engine])
 
     async def _answer(self, request: Any, response: Any) -> Any:
+        name = request.engine or next(iter(self._engines))
+        engine = self._engines.get(name)
         try:
-            message = await self._replace(request)
+            if engine is None:
+                raise SettingsError("engine", request.engine, "one of " + ", ".join(self._engines))
+            message = await self._replace(engine, request)
             response.success = True
             self._node.get_logger().info(message)
         except GpsDeniedInferenceError as error:
@@ -79,24 +82,26 @@ class EngineReplacement:
             message = f"{type(error).__name__}: {error}; the present engine stays"
             self._node.get_logger().error(f"load_engine failed: {message}")
         response.message = message
-        present = self._present()
+        present = None if engine is None else engine.model
         response.space_id = "" if present is None else present.space_id
         response.engine_sha256 = "" if present is None else present.engine_sha256
-        self._remember(message)
+        if engine is not None:
+            self._remember(name, message)
         return response
 
-    async def _replace(self, request: Any) -> str:
-        settings, present = self._settings(), self._present()
+    async def _replace(self, engine: HostedEngine, request: Any) -> str:
+        settings = engine.settings
+        present = None if engine.pipeline is None else engine.pipeline.model
         if settings is None or present is None:
             raise SettingsError("load_engine", request.engine, "a configured node; configure it first")
         if self._is_loading:
             raise SettingsError("load_engine", request.engine, "one request at a time; wait for the answer to the last")
-        wanted = _changed(settings, request)
+        wanted = _changed(settings, engine.name, request)
         done: Any = Future()
 
         def work() -> None:
             try:
-                self._load_and_install(wanted, present, allow_other_space=bool(request.allow_other_space))
+                self._load_and_install(engine, wanted, present, allow_other_space=bool(request.allow_other_space))
             except BaseException as error:
                 done.set_result(error)
             else:
@@ -110,13 +115,19 @@ class EngineReplacement:
             self._is_loading = False
         if error is not None:
             raise error
-        self._on_installed(wanted)
-        now = self._present()
-        assert now is not None
-        return f"{now.name} ({now.runtime_label.value}, {now.engine_file}) took the place of {present.engine_file}"
+        in_work = engine.model
+        if in_work is not None:
+            self._tell_model(engine.name, in_work)
+        now = None if engine.pipeline is None else engine.pipeline.model
+        if now is None:
+            raise InferenceError("the new engine was taken out again at once: it hung, or the node was cleaned up")
+        text = f"{now.name} ({now.runtime_label.value}, {now.engine_file}) took the place of {present.engine_file}"
+        return text if now.fidelity is None else f"{text}; fidelity against FP32: {fidelity_summary(now.fidelity)}"
 
-    def _load_and_install(self, wanted: Settings, present: ModelIdentity, *, allow_other_space: bool) -> None:
-        pipeline = self._load(wanted)
+    def _load_and_install(
+        self, engine: HostedEngine, wanted: Settings, present: ModelIdentity, *, allow_other_space: bool
+    ) -> None:
+        pipeline = self._load(wanted, engine.name)
         try:
             model = pipeline.model
             if model.spec.output_kind is not present.spec.output_kind:
@@ -128,19 +139,20 @@ class EngineReplacement:
                     f"the new engine's descriptors live in space {model.space_id}, the present ones in "
                     f"{present.space_id}: they cannot be compared; set allow_other_space when the map is of the new one"
                 )
-            self._install(pipeline)
+            engine.install(pipeline, wanted)
         except BaseException:
             pipeline.close()
             raise
 
-    def _remember(self, outcome: str) -> None:
-        self._history.append(f"{datetime.now(UTC):%H:%M:%S} UTC: {outcome}")
-        del self._history[:-_HISTORY]
+    def _remember(self, engine: str, outcome: str) -> None:
+        history = self._history[engine]
+        history.append(f"{datetime.now(UTC):%H:%M:%S} UTC: {outcome}")
+        del history[:-_HISTORY]
 
 
-def _changed(settings: Settings, request: Any) -> Settings:
-    """Return the settings with what the request names."""
-    engine = settings.engine(request.engine or None)
+def _changed(settings: Settings, name: str, request: Any) -> Settings:
+    """Return the settings with what the request names changed in the engine of this name."""
+    engine = settings.engine(name)
     changes: dict[str, Any] = {"engine_file": request.engine_file}
     if request.model:
         changes["model"] = request.model

@@ -20,13 +20,14 @@ from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.settings import (
     ENGINE_FIELDS,
     GENERAL_FIELDS,
+    EngineSettings,
     SettingField,
     Settings,
     SettingValue,
     settings_from_mapping,
 )
 
-__all__ = ["NODE_FIELDS", "NodeParameters"]
+__all__ = ["NODE_ENGINE_FIELDS", "NODE_FIELDS", "NodeParameters"]
 
 NODE_FIELDS: tuple[SettingField, ...] = (
     SettingField("camera_id", "", "Name of the camera in the messages; empty: the image's frame_id.", is_dynamic=True),
@@ -146,12 +147,6 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         is_dynamic=True,
     ),
     SettingField(
-        "degradation_ladder",
-        "",
-        "Path of the YAML file with the degradation ladder (config/degradation_ladder_example.yaml); empty: none, the "
-        "node never degrades.",
-    ),
-    SettingField(
         "degradation_allow_other_space",
         False,
         "Take rungs whose descriptors live in another space: whoever compares them must follow space_id.",
@@ -214,6 +209,33 @@ NODE_FIELDS: tuple[SettingField, ...] = (
 )
 """Parameters that only the node has."""
 
+NODE_ENGINE_FIELDS: tuple[SettingField, ...] = (
+    SettingField(
+        "max_rate_hz",
+        0.0,
+        "Most frames a second that the engine works on, evenly spread, Hz; 0: every one it has time for.",
+        minimum=0.0,
+        maximum=1000.0,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "priority",
+        0,
+        "Which of several engines on one device works first when frames wait for both: the one with the higher number; "
+        "among equals, the one that has waited longest.",
+        minimum=0,
+        maximum=100,
+        is_dynamic=True,
+    ),
+    SettingField(
+        "degradation_ladder",
+        "",
+        "Path of the YAML file with the degradation ladder (config/degradation_ladder_example.yaml); empty: none, the "
+        "engine never degrades.",
+    ),
+)
+"""Parameters of each engine, given as NAME.field, that only the node has."""
+
 
 _FOREIGN_PREFIXES = ("qos_overrides.", "diagnostic_updater.")
 _FOREIGN_NAMES = frozenset({"use_sim_time", "start_type_description_service"})
@@ -236,14 +258,16 @@ class NodeParameters:
         runtime_preset: str | None = None,
         *,
         fields: Sequence[SettingField] = (*GENERAL_FIELDS, *NODE_FIELDS),
-        engine_fields: Sequence[SettingField] = ENGINE_FIELDS,
+        engine_fields: Sequence[SettingField] = (*ENGINE_FIELDS, *NODE_ENGINE_FIELDS),
     ) -> None:
         self._node = node
         self._fields: dict[str, tuple[SettingField, str]] = {}
         self.is_configured = False
         for item in fields:
             self._declare(item, "", item.default)
-        for engine in self._value("engines") if "engines" in self._fields else ():
+        if self.engine_names:  # they become names of parameters and topics: wrong ones are told before
+            Settings(engines=tuple(EngineSettings(name) for name in self.engine_names))
+        for engine in self.engine_names:
             for item in engine_fields:
                 preset = runtime_preset if item.name == "runtime" and runtime_preset else item.default
                 self._declare(item, f"{engine}.", preset, is_fixed=item.name == "runtime" and bool(runtime_preset))
@@ -257,8 +281,18 @@ class NodeParameters:
             SettingsError: values that don't go together.
         """
         of_the_core = {item.name for item in GENERAL_FIELDS}
-        names = (name for name, (item, prefix) in self._fields.items() if prefix or item.name in of_the_core)
+        of_engines = {item.name for item in ENGINE_FIELDS}
+        names = (
+            name
+            for name, (item, prefix) in self._fields.items()
+            if item.name in (of_engines if prefix else of_the_core)
+        )
         return settings_from_mapping({name: self._value(name) for name in names})
+
+    @property
+    def engine_names(self) -> Sequence[str]:
+        """Names of the engines, in the order of the parameter `engines`."""
+        return tuple(self._value("engines")) if "engines" in self._fields else ()
 
     def text(self, name: str) -> str:
         return str(self._value(name))

@@ -48,6 +48,8 @@ def test_every_task_of_every_node_lands_in_one_group(
     ]
     for task in ("memory", "thermal"):
         assert _takers(groups, f"{namespace}/{node}: {task}") == ["computer"]
+    for task in ("engine", "inference", "degradation"):
+        assert _takers(groups, f"{namespace}/{node}: {task} local_2") == [task]
 
 
 def test_one_node_alone_leaves_no_group_empty(groups: dict[str, dict[str, Any]]) -> None:
@@ -57,4 +59,4 @@ def test_one_node_alone_leaves_no_group_empty(groups: dict[str, dict[str, Any]])
 
 def test_thermal_monitor_is_of_the_computer_and_strangers_are_left_alone(groups: dict[str, dict[str, Any]]) -> None:
     assert _takers(groups, "/left/thermal_monitor: thermal") == ["computer"]
-    assert _takers(groups, "/camera_node: input") == [] == _takers(groups, "/inference_node: engine temperature")
+    assert _takers(groups, "/camera_node: input") == [] == _takers(groups, "/inference_node: engine, warm")

@@ -23,7 +23,7 @@ _QUICK = ("degradation_dwell_s:=0.5", "degradation_stable_s:=1.0", "diagnostics_
 def _ladder(folder: Path, *rungs: str) -> str:
     path = folder / "ladder.yaml"
     path.write_text("rungs:\n- name: full\n" + "".join(f"- {rung}\n" for rung in rungs))
-    return f"degradation_ladder:={path}"
+    return f"primary.degradation_ladder:={path}"
 
 
 def _script(folder: Path, name: str, text: str) -> Path:
@@ -176,7 +176,7 @@ def test_ladder_that_cannot_be_loaded_is_refused_at_configure(
         assert not client.change_state("configure")
         assert words in node.log
     # The node lives on, and comes up without the ladder.
-    assert client.set_parameter("degradation_ladder", "") == (True, "")
+    assert client.set_parameter("primary.degradation_ladder", "") == (True, "")
     client.bring_up()
     assert node.end() == 0
 

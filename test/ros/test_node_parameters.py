@@ -34,13 +34,13 @@ from gps_denied_inference.core.health import MemoryMonitor, MemoryReading
 from gps_denied_inference.core.interface import stamp_ns_from_message
 from gps_denied_inference.core.settings import ENGINE_FIELDS, GENERAL_FIELDS, SettingField
 from gps_denied_inference.ros.inference_node import InferenceNode
-from gps_denied_inference.ros.parameters import NODE_FIELDS
+from gps_denied_inference.ros.parameters import NODE_ENGINE_FIELDS, NODE_FIELDS
 from gps_denied_inference.ros.qos import LATCHED
 
 _PIXELS = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
 _FIELDS: dict[str, SettingField] = {
     **{item.name: item for item in (*GENERAL_FIELDS, *NODE_FIELDS)},
-    **{f"primary.{item.name}": item for item in ENGINE_FIELDS},
+    **{f"primary.{item.name}": item for item in (*ENGINE_FIELDS, *NODE_ENGINE_FIELDS)},
 }
 
 
@@ -485,7 +485,7 @@ def _start_with_ladder(bench: Bench, *parameters: str, script: str = "latency_ms
     path.write_text("rungs: [{name: a}, {name: b, max_rate_hz: 900}, {name: c, max_rate_hz: 800}]\n")
     calm = ("degradation_dwell_s:=0.5", "degradation_memory_share:=1.0", "diagnostics_rate_hz:=10.0")
     given = {parameter.partition(":=")[0]: parameter for parameter in (*calm, *parameters)}
-    bench.start(f"degradation_ladder:={path}", *given.values(), script=script)
+    bench.start(f"primary.degradation_ladder:={path}", *given.values(), script=script)
     health = bench.client.health()
     bench.client.bring_up()
     wait_for(lambda: health and health[-1].rung_count == 3, "the ladder")
@@ -504,16 +504,43 @@ def _is_at(bench: Bench, health: list[Any], rung: int) -> None:
     wait_for(send_and_look, f"rung {rung}")
 
 
-def check_degradation_ladder(bench: Bench) -> None:
+def check_primary_degradation_ladder(bench: Bench) -> None:
     health = _start_with_ladder(bench)
     assert (health[-1].rung, health[-1].rung_name) == (0, "a")
+
+
+def check_primary_max_rate_hz(bench: Bench) -> None:
+    bench.start("diagnostics_rate_hz:=10.0")
+    health = bench.client.health()
+    bench.client.bring_up()
+    publisher = bench.client.image_publisher()
+    assert bench.client.set_parameter("primary.max_rate_hz", 0.01) == (True, "")
+
+    def send_and_look() -> bool:
+        publisher.publish(image_message(_PIXELS, "rgb8", 1))
+        time.sleep(0.03)
+        return _dropped(health[-1]).get("rate_limited", 0) > 0
+
+    wait_for(send_and_look, "a frame that the rate leaves out")
+
+
+def check_primary_priority(bench: Bench) -> None:
+    # Its effect on other engines is tested in test_node_engines.py: here, that it is taken while the node runs.
+    urgent = "engines:=['primary','other']", "primary.priority:=1", "primary.max_rate_hz:=5.0"
+    other = ("other.runtime:=fake", f"other.checkpoint:={bench.folder / 'other.yaml'}")
+    (bench.folder / "other.yaml").write_text("latency_ms: 1.0\n")
+    bench.start(*urgent, *other)
+    bench.client.bring_up()
+    assert bench.client.set_parameter("other.priority", 2) == (True, "")
+    taken, reason = bench.client.set_parameter("other.priority", 101)
+    assert not taken and "100" in reason
 
 
 def check_degradation_allow_other_space(bench: Bench) -> None:
     (bench.folder / "light.yaml").write_text("latency_ms: 2.0\n")
     path = bench.folder / "ladder.yaml"
     path.write_text(f"rungs: [{{name: a}}, {{name: b, checkpoint: {bench.folder / 'light.yaml'}}}]\n")
-    bench.start(f"degradation_ladder:={path}", "degradation_allow_other_space:=true")
+    bench.start(f"primary.degradation_ladder:={path}", "degradation_allow_other_space:=true")
     bench.client.bring_up()
 
 

@@ -124,7 +124,7 @@ def run_heat_episode(
         "thermal_timeline": str(timeline_path),
         "thermal_poll_hz": "5.0",
         "diagnostics_rate_hz": "10.0",
-        "degradation_ladder": str(ladder_path),
+        "primary.degradation_ladder": str(ladder_path),
         "degradation_allow_other_space": "true",
         "degradation_dwell_s": str(plan.dwell_s),
         "degradation_stable_s": str(plan.stable_s),

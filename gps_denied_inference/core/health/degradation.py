@@ -15,7 +15,7 @@ def degradation_status(state: LadderState) -> TaskStatus:
         WARN below the normal rung, and when a step could not be taken; else OK.
     """
     if not state.rung_count:
-        return TaskStatus("degradation", Level.OK, "no degradation ladder (parameter degradation_ladder)")
+        return TaskStatus("degradation", Level.OK, "no degradation ladder (parameter NAME.degradation_ladder)")
     values = {
         "rung": str(state.rung),
         "rungs": str(state.rung_count),

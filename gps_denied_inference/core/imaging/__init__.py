@@ -9,14 +9,17 @@ from gps_denied_inference.core.imaging.encodings import ENCODINGS, Encoding
 from gps_denied_inference.core.imaging.pixel_transform import PixelTransform
 from gps_denied_inference.core.imaging.preprocessor import Preprocessor
 from gps_denied_inference.core.imaging.resampling import RESAMPLERS, Resampler, choose_resampler
+from gps_denied_inference.core.imaging.shared_decoder import Decoder, SharedDecoder
 
 __all__ = [
     "ENCODINGS",
     "RESAMPLERS",
+    "Decoder",
     "Encoding",
     "PixelTransform",
     "Preprocessor",
     "Resampler",
+    "SharedDecoder",
     "choose_resampler",
     "decode",
 ]

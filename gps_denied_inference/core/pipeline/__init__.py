@@ -14,6 +14,7 @@ from gps_denied_inference.core.pipeline.matching_pipeline import MatchingPipelin
 from gps_denied_inference.core.pipeline.pipeline import Pipeline, PipelineResult
 from gps_denied_inference.core.pipeline.rate_limit import RateLimit
 from gps_denied_inference.core.pipeline.stamp_pairs import StampPairs, WaitingItem
+from gps_denied_inference.core.pipeline.turns import Turn, Turns
 from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorker, NewestWorker, Processor
 
 __all__ = [
@@ -38,5 +39,7 @@ __all__ = [
     "RateLimit",
     "StampPairs",
     "WaitingItem",
+    "Turn",
+    "Turns",
     "space_id",
 ]

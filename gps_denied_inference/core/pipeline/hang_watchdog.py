@@ -9,7 +9,7 @@ from enum import Enum
 
 __all__ = ["HangState", "HangWatchdog"]
 
-_LONGEST_CHECK_GAP_S = 0.5
+_LONGEST_CHECK_GAP_S = 1.0
 """Between two checks; more, and the process stood still (SIGSTOP, a suspended computer), or its executor did."""
 
 

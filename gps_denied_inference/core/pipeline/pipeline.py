@@ -23,7 +23,7 @@ from gps_denied_inference.core.contracts import (
 )
 from gps_denied_inference.core.errors import InferenceError, RuntimeNotAvailableError
 from gps_denied_inference.core.features import global_descriptor_from_output, local_features_from_outputs
-from gps_denied_inference.core.imaging import Preprocessor, decode
+from gps_denied_inference.core.imaging import Decoder, Preprocessor, decode
 from gps_denied_inference.core.pipeline.identity import ModelIdentity
 from gps_denied_inference.core.runtime import InferenceRuntime
 
@@ -56,6 +56,7 @@ class Pipeline:
         handle: a loaded engine.
         model: what it is.
         top_k: most keypoints to keep; 0 keeps all that the network returns.
+        decoder: shared by pipelines that work on the same frames.
         clock: steady clock, nanoseconds.
         on_close: called once, after the engine was released.
     """
@@ -67,6 +68,7 @@ class Pipeline:
         model: ModelIdentity,
         *,
         top_k: int = 0,
+        decoder: Decoder = decode,
         clock: Callable[[], int] = time.monotonic_ns,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -74,6 +76,7 @@ class Pipeline:
         self._runtime = runtime
         self._handle = handle
         self._top_k = top_k or model.spec.max_keypoints
+        self._decode = decoder
         self._clock = clock
         self._on_close = on_close
         self._preprocessor = Preprocessor(model.spec.preprocess)
@@ -130,7 +133,7 @@ class Pipeline:
             raise InferenceError("this pipeline is closed and its engine released; assemble a new one")
         start_ns = self._clock()
         spec = self.model.spec
-        image_hwc = decode(frame, spec.preprocess.color)
+        image_hwc = self._decode(frame, spec.preprocess.color)
         decoded_ns = self._clock()
         batch_nchw, transform = self._preprocessor.prepare(image_hwc)
         prepared_ns = self._clock()

@@ -18,6 +18,7 @@ from gps_denied_inference.core.errors import (
 from gps_denied_inference.core.pipeline.accounting import FrameLedger
 from gps_denied_inference.core.pipeline.pipeline import PipelineResult
 from gps_denied_inference.core.pipeline.rate_limit import RateLimit
+from gps_denied_inference.core.pipeline.turns import Turn, Turns
 
 __all__ = ["FrameProcessor", "FrameWorker", "NewestWorker", "Processor"]
 
@@ -57,6 +58,7 @@ class NewestWorker(Generic[_Item, _Result]):
         on_error: called on the worker thread when a frame is dropped because of an error.
         on_late_return: called on the abandoned thread when a call that was given up returns after all, with the
             processor that it was in: nobody uses that one any more.
+        turns: of the device, when other workers use it too; the newest frame is taken once it is this one's turn.
         clock: steady clock, nanoseconds.
     """
 
@@ -69,14 +71,19 @@ class NewestWorker(Generic[_Item, _Result]):
         publish: Callable[[_Result], None],
         on_error: Callable[[DropReason, Exception], None],
         on_late_return: Callable[[Processor[_Item, _Result]], None] = lambda _processor: None,
+        turns: Turns | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.max_frame_age_ms = max_frame_age_ms
+        self.priority = 0
+        """In the turns; the higher, the sooner."""
         self._pipeline: Processor[_Item, _Result] | None = pipeline
         self._ledger = ledger
         self._publish = publish
         self._on_error = on_error
         self._on_late_return = on_late_return
+        self._turns = turns
+        self._turn: Turn | None = None
         self._clock = clock
         self._condition = threading.Condition()
         self._slot: tuple[_Item, int] | None = None
@@ -144,6 +151,8 @@ class NewestWorker(Generic[_Item, _Result]):
             self._empty_slot(DropReason.INACTIVE)
             self._condition.notify_all()
             thread = self._thread
+        if self._turns is not None:
+            self._turns.wake()
         if thread is not None:
             thread.join(timeout_s)
             if thread.is_alive():
@@ -166,6 +175,7 @@ class NewestWorker(Generic[_Item, _Result]):
             self._has_frame_in_work = self._is_busy = False
             self._thread = None
             self._pipeline = None
+            self._end_turn()
             self._condition.notify_all()
             return True
 
@@ -233,11 +243,18 @@ class NewestWorker(Generic[_Item, _Result]):
                 if self._is_abandoned():
                     break
                 self._is_busy = False
+                self._end_turn()
                 self._condition.notify_all()
-                while self._is_running and (self._swaps_waiting or (self._slot is None and self._pipeline is warmed)):
+                while not self._may_go_on(warmed):
                     self._condition.wait()
+            turn = None if self._turns is None else self._turns.take(self.priority, lambda: self._is_running)
+            with self._condition:
+                self._turn = turn
                 if not self._is_running:
+                    self._end_turn()
                     return
+                if not self._may_go_on(warmed):  # the frame went stale with a swap, while others had their turns
+                    continue
                 processor = self._pipeline
                 assert processor is not None  # there is none only while there is no thread either
                 self._is_busy = True
@@ -253,6 +270,17 @@ class NewestWorker(Generic[_Item, _Result]):
                 self._work_on(processor, *taken)
         if processor is not None:
             self._on_late_return(processor)
+
+    def _may_go_on(self, warmed: Processor[_Item, _Result] | None) -> bool:
+        """Whether there is something to do, a frame or a new processor to warm, or an end; with the condition held."""
+        if not self._is_running:
+            return True
+        return not self._swaps_waiting and (self._slot is not None or self._pipeline is not warmed)
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.give_back()
+            self._turn = None
 
     def _is_abandoned(self) -> bool:
         """Whether the calling thread is one whose call was given up."""

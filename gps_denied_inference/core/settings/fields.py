@@ -11,8 +11,8 @@ GENERAL_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "engines",
         ("primary",),
-        "Names of the engines to load; each has its own parameters NAME.runtime, NAME.model, ... "
-        "This version loads exactly one.",
+        "Names of the engines to load; each has its own parameters NAME.runtime, NAME.model, ... All work on the same "
+        "images; those after the first publish under their names (NAME/local_features).",
         is_read_only=True,
     ),
     SettingField(

@@ -1,0 +1,70 @@
+"""Engines that share a device: one works at a time, the most urgent one first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["Turn", "Turns"]
+
+
+class Turn:
+    """The right to use the device. Giving it back again does nothing."""
+
+    def __init__(self, give_back: Callable[[Turn], None]) -> None:
+        self._give_back = give_back
+
+    def give_back(self) -> None:
+        self._give_back(self)
+
+
+class Turns:
+    """Grants turns by priority, and in the order of asking among equals; a turn that was granted is never cut short.
+
+    Two networks that run at once on one small GPU, or on the same cores, each take about as long as both one after the
+    other. In turns the urgent one waits for the rest of one pass at most. It is served first whenever both wait: an
+    overloaded one leaves nothing for the others unless its rate is limited.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._holder: Turn | None = None
+        self._waiting: list[tuple[int, int]] = []
+        self._asked = 0
+
+    def take(self, priority: int, is_wanted: Callable[[], bool]) -> Turn | None:
+        """Wait for a turn.
+
+        Args:
+            priority: the higher, the sooner.
+            is_wanted: looked at whenever something changes (`wake`); once false, waiting ends.
+
+        Returns:
+            None when it is not wanted any more.
+        """
+        with self._condition:
+            self._asked += 1
+            mine = (-priority, self._asked)
+            self._waiting.append(mine)
+            try:
+                self._condition.wait_for(
+                    lambda: not is_wanted() or (self._holder is None and min(self._waiting) == mine)
+                )
+                if not is_wanted():
+                    return None
+                self._holder = Turn(self._take_back)
+                return self._holder
+            finally:
+                self._waiting.remove(mine)
+                self._condition.notify_all()
+
+    def wake(self) -> None:
+        """Let those that wait look whether they still want their turn."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def _take_back(self, turn: Turn) -> None:
+        with self._condition:
+            if self._holder is turn:
+                self._holder = None
+                self._condition.notify_all()

@@ -1,0 +1,75 @@
+import threading
+
+from gps_denied_inference.core.pipeline import Turn, Turns
+
+_TIMEOUT_S = 20.0
+
+
+def _wait_for_asking(turns: Turns, count: int) -> None:
+    pause = threading.Event()
+    for _ in range(int(_TIMEOUT_S / 0.005)):
+        if len(turns._waiting) == count:
+            return
+        pause.wait(0.005)
+    raise AssertionError(f"{count} did not ask in time")
+
+
+def _take(turns: Turns) -> Turn:
+    turn = turns.take(0, lambda: True)
+    assert turn is not None
+    return turn
+
+
+def test_the_most_urgent_is_next_and_equals_come_in_the_order_of_asking() -> None:
+    turns = Turns()
+    held = _take(turns)
+    order: list[str] = []
+
+    def work(name: str, priority: int) -> None:
+        turn = turns.take(priority, lambda: True)
+        assert turn is not None
+        order.append(name)
+        turn.give_back()
+
+    threads = []
+    for count, (name, priority) in enumerate((("b", 1), ("c", 1), ("d", 0), ("a", 7)), start=1):
+        threads.append(threading.Thread(target=work, args=(name, priority), daemon=True))
+        threads[-1].start()
+        _wait_for_asking(turns, count)
+    assert order == []
+    held.give_back()
+    for thread in threads:
+        thread.join(_TIMEOUT_S)
+    assert order == ["a", "b", "c", "d"]
+
+
+def test_turn_that_is_not_wanted_any_more_ends_the_waiting() -> None:
+    turns = Turns()
+    held = _take(turns)
+    is_wanted = True
+    got: list[Turn | None] = []
+    thread = threading.Thread(target=lambda: got.append(turns.take(9, lambda: is_wanted)), daemon=True)
+    thread.start()
+    _wait_for_asking(turns, 1)
+    is_wanted = False
+    turns.wake()
+    thread.join(_TIMEOUT_S)
+    assert got == [None]
+    held.give_back()
+    assert _take(turns)
+
+
+def test_turn_given_back_twice_takes_nobody_elses_away() -> None:
+    turns = Turns()
+    first = _take(turns)
+    first.give_back()
+    second = _take(turns)
+    first.give_back()  # what was abandoned returns after all
+    got: list[Turn | None] = []
+    thread = threading.Thread(target=lambda: got.append(turns.take(0, lambda: True)), daemon=True)
+    thread.start()
+    _wait_for_asking(turns, 1)
+    assert got == []
+    second.give_back()
+    thread.join(_TIMEOUT_S)
+    assert len(got) == 1
