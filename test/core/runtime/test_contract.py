@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,9 +29,12 @@ from gps_denied_inference.core.errors import (
     EngineDeserializeError,
     EngineHashMismatchError,
     InferenceError,
+    RuntimeNotAvailableError,
     TelemetryUnavailableError,
 )
 from gps_denied_inference.core.runtime import BuildFlags, InferenceRuntime, RuntimeOptions, create_runtime
+from gps_denied_inference.core.runtime.device_memory import open_device_stream
+from gps_denied_inference.core.runtime.tensorrt_binding import load_binding
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from tensorrt_bench import TensorrtBench  # noqa: E402 - needs torch
@@ -38,6 +42,7 @@ from tensorrt_bench import TensorrtBench  # noqa: E402 - needs torch
 from test.core.runtime.reference_networks import (  # noqa: E402 - needs torch
     REFERENCE_CNN,
     reference_registry,
+    seeded_reference,
     write_reference_checkpoint,
     write_reference_onnx,
 )
@@ -51,10 +56,17 @@ def _fake_script(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Case:
-    """A runtime under test: its label and how its model file for the reference network is made."""
+    """A runtime under test: its label and how its model file for the reference network is made.
+
+    Attributes:
+        one_pass: what `infer` calls once to run the network, as a dotted name.
+        passes_before_ready: how many of these a load makes at least.
+    """
 
     label: RuntimeLabel
     make_model: Callable[[Path], Path]
+    one_pass: str
+    passes_before_ready: int = 3
     foreign_content: bytes = b"\x80\x02this is no engine: ["
     imports: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -74,17 +86,51 @@ def _tensorrt_on_its_stand_in(
     )
 
 
+def _why_no_tensorrt() -> str:
+    try:
+        open_device_stream(0).close()
+        load_binding()
+    except RuntimeNotAvailableError as error:
+        return f"the real TensorRT cannot run here: {error}"
+    return ""
+
+
+_RUNTIMES = "gps_denied_inference.core.runtime"
 CASES = (
-    Case(RuntimeLabel.PYTORCH_FP16, write_reference_checkpoint, imports=("torch",)),
-    Case(RuntimeLabel.ONNX_TRT_EP, write_reference_onnx, imports=("onnxruntime",), needs=("onnxruntime", "onnxscript")),
+    Case(
+        RuntimeLabel.PYTORCH_FP16,
+        write_reference_checkpoint,
+        f"{_RUNTIMES}.torch_network.TorchNetwork.forward",
+        imports=("torch",),
+    ),
+    Case(
+        RuntimeLabel.ONNX_TRT_EP,
+        write_reference_onnx,
+        f"{_RUNTIMES}.onnx_network.OnnxNetwork.forward",
+        imports=("onnxruntime",),
+        needs=("onnxruntime", "onnxscript"),
+    ),
     Case(
         RuntimeLabel.TENSORRT,
         write_reference_onnx,
+        f"{_RUNTIMES}.tensorrt_network.TensorrtNetwork.forward",
         needs=("onnxscript",),
         name="tensorrt (stand-in of the binding)",
         make_runtime=_tensorrt_on_its_stand_in,
     ),
-    Case(RuntimeLabel.FAKE, _fake_script),
+    # It has nothing to warm, and a load must not play the script's first frame.
+    Case(RuntimeLabel.FAKE, _fake_script, f"{_RUNTIMES}.fake.outputs_from_inputs", passes_before_ready=0),
+)
+
+
+WHY_NO_TENSORRT = _why_no_tensorrt()
+REAL_TENSORRT = Case(
+    RuntimeLabel.TENSORRT,
+    write_reference_onnx,
+    f"{_RUNTIMES}.tensorrt_network.TensorrtNetwork.forward",
+    imports=("tensorrt", "tensorrt_rtx"),
+    needs=("onnxscript",),
+    name="tensorrt (real)",
 )
 
 
@@ -109,7 +155,9 @@ class TickingClock:
         return self.readings * 1_000_000
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name or case.label.value)
+@pytest.fixture(
+    params=CASES if WHY_NO_TENSORRT else (*CASES, REAL_TENSORRT), ids=lambda case: case.name or case.label.value
+)
 def case(request: pytest.FixtureRequest) -> Case:
     selected: Case = request.param
     for package in selected.needs:
@@ -157,6 +205,22 @@ def handle(runtime: InferenceRuntime, entry: EngineCacheEntry) -> EngineHandle:
 @pytest.fixture
 def image() -> NDArray[np.float32]:
     return np.random.default_rng(1).random((1, 3, 32, 32), dtype=np.float32)
+
+
+@pytest.mark.skipif(bool(WHY_NO_TENSORRT), reason=WHY_NO_TENSORRT)
+def test_real_tensorrt_keeps_the_contract_as_the_stand_in_does(tmp_path: Path, image: NDArray[np.float32]) -> None:
+    # Here every other test of this file runs against it, too: this one says in its place why it does not elsewhere.
+    runtime = create_runtime(
+        RuntimeLabel.TENSORRT,
+        enabled=frozenset({RuntimeLabel.TENSORRT}),
+        build_flags=BuildFlags(),
+        options=RuntimeOptions(),
+        architecture_registry=reference_registry(),
+    )
+    handle = runtime.deserialize_engine(runtime.compile_engine(write_reference_onnx(tmp_path), BuildConfig()))
+    with torch.inference_mode():
+        expected = seeded_reference()(torch.from_numpy(image)).numpy()
+    np.testing.assert_allclose(runtime.infer(handle, {"image": image})["descriptor"], expected, atol=0.05)
 
 
 def test_runtime_has_the_six_methods_and_its_label(runtime: InferenceRuntime, case: Case) -> None:
@@ -359,7 +423,7 @@ def test_other_runtimes_packages_stay_unimported(case: Case) -> None:
 import sys
 from gps_denied_inference.core.contracts import RuntimeLabel
 from gps_denied_inference.core.runtime import BuildFlags, RuntimeOptions, create_runtime
-heavy = {{"torch", "kornia", "onnxruntime", "tensorrt", "pynvml", "jtop", "cv2"}}
+heavy = {{"torch", "kornia", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pynvml", "jtop", "cv2"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 label = RuntimeLabel({case.label.value!r})
 create_runtime(label, enabled=frozenset({{label}}), build_flags=BuildFlags(), options=RuntimeOptions())
@@ -395,6 +459,31 @@ def test_failing_thermal_publisher_is_a_telemetry_error(make: Callable[..., Infe
     with pytest.raises(TelemetryUnavailableError, match="sensor gone") as caught:
         make(thermal_publisher=publisher).thermal_state()
     assert caught.value.__cause__ is publisher.state
+
+
+# Invariant 7: warm before ready.
+
+
+def test_network_has_run_on_its_declared_shapes_before_its_handle_is_there(
+    case: Case, runtime: InferenceRuntime, entry: EngineCacheEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, name = case.one_pass.rpartition(".")
+    owner = pkgutil.resolve_name(module)
+    run = getattr(owner, name)
+    passes: list[dict[str, tuple[tuple[int, ...], str]]] = []
+
+    def counted(*arguments: Any) -> Any:
+        passes.append({name: (values.shape, str(values.dtype)) for name, values in arguments[-1].items()})
+        return run(*arguments)
+
+    monkeypatch.setattr(owner, name, counted)
+    handle = runtime.deserialize_engine(entry)
+    declared = {item.name: (item.shape, item.dtype) for item in handle.input_specs}
+    assert len(passes) >= case.passes_before_ready and all(shapes == declared for shapes in passes)
+    before = len(passes)
+    runtime.infer(handle, {item.name: np.ones(item.shape, item.dtype) for item in handle.input_specs})
+    assert len(passes) == before + 1
+    assert case.passes_before_ready or before == 0
 
 
 # Invariant 8: no silent fallback.
