@@ -68,6 +68,23 @@ def test_second_setup_finds_nothing_to_do(tree: Path, sourced: dict[str, str]) -
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
+def test_gdi_is_that_of_this_build_and_runs_on_the_sourced_ros(tree: Path, sourced: dict[str, str]) -> None:
+    code = "import os; print(os.environ['AMENT_PREFIX_PATH'])"
+    answer = subprocess.run(
+        ["bash", "-c", f'. {tree}/env.sh && command -v gdi && python -c "{code}" && gdi models'],
+        cwd="/",
+        env=sourced,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    program, prefixes, *table = answer.stdout.splitlines()
+    assert program == f"{tree}/install/gps_denied_inference/bin/gdi"
+    assert prefixes.split(":") == [f"{tree}/install/gps_denied_inference", str(PREFIX)]
+    assert any("efficientnet_lite0_grid" in line for line in table)
+
+
 def test_environment_without_that_ros_says_so(tree: Path, tmp_path: Path) -> None:
     answer = subprocess.run(
         ["bash", "-c", f". {tree}/env.sh"], env=bare_environment(tmp_path), capture_output=True, text=True, timeout=60
@@ -75,3 +92,11 @@ def test_environment_without_that_ros_says_so(tree: Path, tmp_path: Path) -> Non
     assert answer.returncode == 1
     assert len(answer.stderr.splitlines()) == 1
     assert "source that ROS first" in answer.stderr
+
+
+def test_set_up_and_use_leave_nothing_in_the_home_folder_but_caches_and_logs(
+    tree: Path, sourced: dict[str, str]
+) -> None:
+    code = "import rclpy; rclpy.init(); rclpy.shutdown()"
+    subprocess.run(["bash", "-c", f'. {tree}/env.sh && python -c "{code}"'], env=sourced, check=True, timeout=60)
+    assert {file.name for file in Path(sourced["HOME"]).iterdir()} <= {".cache", ".ros"}
