@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+import threading
 from typing import TYPE_CHECKING
 
 from gps_denied_inference.core.architectures import entries
@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 __all__ = ["default_registry", "register_architecture"]
 
 
-@cache
+_LOCK = threading.RLock()
+"""Entered again by a plugin that calls `register_architecture` while it is loaded; another thread waits for all."""
+
+_registry: ArchitectureRegistry | None = None
+
+
 def default_registry() -> ArchitectureRegistry:
     """Return the process-wide registry: our networks, then those of installed plugins. Made on the first call."""
-    registry = ArchitectureRegistry()
-    entries.register(registry)
-    registry.load_entry_points()
-    return registry
+    global _registry
+    with _LOCK:
+        if _registry is None:
+            _registry = ArchitectureRegistry()
+            entries.register(_registry)
+            _registry.load_entry_points()
+        return _registry
 
 
 def register_architecture(

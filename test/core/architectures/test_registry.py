@@ -119,6 +119,9 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         "from gps_denied_inference.core.architectures.entries import XFEAT\n"
         "def register(registry):\n"
         "    registry.register('plugin_net', 'plugin_networks:Net', spec=XFEAT)\n"
+        "def register_publicly(registry):\n"
+        "    import gps_denied_inference.core.architectures as architectures\n"
+        "    architectures.register_architecture('public_net', 'plugin_networks:Net', spec=XFEAT)\n"
         "def register_badly(registry):\n"
         "    raise ZeroDivisionError('plugin fell over')\n"
         "not_callable = 5\n"
@@ -138,6 +141,14 @@ def test_plugins_register_through_entry_points(registry: ArchitectureRegistry, p
     plugins(_point("acme", "plugin_networks:register"))
     registry.load_entry_points()
     assert "plugin_net" in registry
+
+
+def test_plugin_may_call_the_public_function_while_it_is_loaded(
+    plugins: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins(_point("acme", "plugin_networks:register_publicly"), _point("other", "plugin_networks:register"))
+    monkeypatch.setattr("gps_denied_inference.core.architectures.default._registry", None)
+    assert {"public_net", "plugin_net", "xfeat"} <= set(default_registry())
 
 
 @pytest.mark.parametrize(
