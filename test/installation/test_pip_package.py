@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import site
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bags import write_image_bag
 from tree_copy import ROOT, bare_environment, copy_sources
 
 
@@ -35,19 +37,27 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = folder / "v" / "lib" / version / "site-packages"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
-    for name in ("numpy", "numpy.libs", "yaml", "_yaml"):
-        for parent in (*site.getsitepackages(), *sys.path):
-            if Path(parent, name).is_dir():
-                (packages / name).symlink_to(Path(parent, name))
-                break
+    link_packages(packages, "numpy", "numpy.libs", "yaml", "_yaml")
     return folder / "v" / "bin" / "python"
 
 
-def run(python: Path, code: str) -> subprocess.CompletedProcess[str]:
-    home = python.parents[2] / "home"
-    return subprocess.run(
-        [python, "-c", code], cwd="/", env=bare_environment(home), capture_output=True, text=True, timeout=60
-    )
+def link_packages(folder: Path, *names: str) -> None:
+    """Put packages of this interpreter into a folder, those that it has."""
+    for name in names:
+        for parent in (*site.getsitepackages(), *sys.path):
+            if Path(parent, name).exists():
+                (folder / name).symlink_to(Path(parent, name))
+                break
+
+
+def run(python: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = bare_environment(python.parents[2] / "home", **variables)
+    return subprocess.run([python, "-c", code], cwd="/", env=environment, capture_output=True, text=True, timeout=60)
+
+
+def run_gdi(python: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; from gps_denied_inference.cli.main import main; sys.exit(main({list(arguments)!r}))"
+    return run(python, code, **variables)
 
 
 def test_wheel_holds_messages_types_and_licence_but_no_tests(wheel: Path) -> None:
@@ -80,6 +90,27 @@ def test_gdi_answers_without_ros(python: Path) -> None:
     answer = run(python, code)
     assert answer.returncode == 0, answer.stderr
     assert "replay" in answer.stdout
+
+
+def test_gdi_lists_the_networks_without_ros(python: Path) -> None:
+    answer = run_gdi(python, "models")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "efficientnet_lite0_grid" in answer.stdout and "xfeat" in answer.stdout
+
+
+def test_gdi_replays_a_bag_offline_without_ros(python: Path, tmp_path: Path) -> None:
+    link_packages(
+        tmp_path,
+        *("rosbags", "ruamel", "lz4", "apsw", "backports", "typing_extensions.py"),
+        *("cv2", "opencv_python_headless.libs"),
+    )
+    bag, report = write_image_bag(tmp_path / "bag"), tmp_path / "report.json"
+    (tmp_path / "script.yaml").write_text("latency_ms: 0\n")
+    engine = ("--runtime", "fake", "--checkpoint", str(tmp_path / "script.yaml"))
+    answer = run_gdi(python, "replay", str(bag), "--report", str(report), *engine, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 0, answer.stderr
+    figures = json.loads(report.read_text())
+    assert figures["frames_in"] == figures["frames_published"] == 6
 
 
 def test_every_module_of_the_core_imports_without_its_optional_packages(python: Path) -> None:
