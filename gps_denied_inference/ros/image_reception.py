@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,8 @@ from gps_denied_inference.core.interface import (
     image_frame_from_message,
 )
 from gps_denied_inference.ros.cv_bridge_fallback import CvBridgeFallback
+from gps_denied_inference.ros.serialized_take import SerializedTake
+from gps_denied_inference.ros.subscription_thread import SubscriptionThread, ThreadsOwnGroup
 
 __all__ = ["ImageReception"]
 
@@ -36,14 +39,14 @@ _DEFAULT_SEGMENT_BYTES = 512 * 1024
 class ImageReception:
     """Subscribes to `image` or `image/compressed` and hands each frame on with the time of its reception.
 
-    The callback only wraps the message: the frame views the message's bytes and keeps them alive. Raw images are taken
-    serialised: what is no image is counted, and does not raise in the executor.
+    A thread of its own takes and only wraps the message: the frame views the message's bytes and keeps them alive. Raw
+    images are taken serialised, into buffers that are used again: what is no image is counted, and raises nowhere.
 
     Args:
         node: owns the subscription.
         is_compressed: which of the two topics.
         qos: of the subscription.
-        submit: called in the executor's thread with the frame and the steady clock of its reception, ns.
+        submit: called on the receiving thread with the frame and the steady clock of its reception, ns.
         future_tolerance_ms: how far ahead of the node's clock a stamp may be; read with each image.
     """
 
@@ -60,6 +63,7 @@ class ImageReception:
         self._submit = submit
         self._is_compressed = is_compressed
         self._cv_bridge = CvBridgeFallback()
+        self._lock = threading.Lock()  # the executor reads, and tells of time jumps, while images come
         self._received = 0
         self._last_received_ns: int | None = None
         self._stamp_age_ms: float | None = None
@@ -76,8 +80,9 @@ class ImageReception:
         self._subscription: Any = node.create_subscription(
             CompressedImage if is_compressed else Image,
             "image/compressed" if is_compressed else "image",
-            self._on_compressed if is_compressed else self._on_image,
+            lambda _message: None,  # the executor leaves the subscription to the thread
             qos,
+            callback_group=ThreadsOwnGroup(),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
             raw=not is_compressed,
         )
@@ -85,68 +90,84 @@ class ImageReception:
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_time_jump,
         )
+        self._take_serialized = _reused_take()
+        self._thread = SubscriptionThread(
+            node, self._subscription, self._take_compressed if is_compressed else self._take_image
+        )
 
     def reading(self) -> InputReading:
         """Return what is known of the input."""
-        last = self._last_received_ns
-        return InputReading(
-            topic=self._subscription.topic_name,
-            received=self._received,
-            seconds_since_last=None if last is None else (time.monotonic_ns() - last) / 1e9,
-            stamp_age_ms=self._stamp_age_ms,
-            encoding=self._encoding,
-            size=self._size,
-            time_jumps=self._time_jumps,
-            qos_incompatibility=self._qos_incompatibility,
-            publisher_count=self._node.count_publishers(self._subscription.topic_name),
-            pace=self._monitor.pace(),
-            is_incompatible_since_last=self._is_incompatible_since_last,
-            is_larger_than_transport=self._is_unreliable_on_fast_dds and self._image_bytes > _DEFAULT_SEGMENT_BYTES,
-        )
+        publisher_count = self._node.count_publishers(self._subscription.topic_name)
+        with self._lock:
+            last = self._last_received_ns
+            return InputReading(
+                topic=self._subscription.topic_name,
+                received=self._received,
+                seconds_since_last=None if last is None else (time.monotonic_ns() - last) / 1e9,
+                stamp_age_ms=self._stamp_age_ms,
+                encoding=self._encoding,
+                size=self._size,
+                time_jumps=self._time_jumps,
+                qos_incompatibility=self._qos_incompatibility,
+                publisher_count=publisher_count,
+                pace=self._monitor.pace(),
+                is_incompatible_since_last=self._is_incompatible_since_last,
+                is_larger_than_transport=self._is_unreliable_on_fast_dds and self._image_bytes > _DEFAULT_SEGMENT_BYTES,
+            )
 
     def close(self) -> None:
         """Unsubscribe."""
+        self._thread.close()
         self._jump_handle.unregister()
         self._node.destroy_subscription(self._subscription)
 
-    def _on_image(self, cdr: bytes) -> None:
+    def _take_image(self, handle: Any) -> None:
+        cdr = self._take_serialized(handle)
+        if cdr is None:
+            return
         received_ns = time.monotonic_ns()
         frame = self._frame(cdr)
         self._encoding = frame.encoding
         self._size = f"{frame.width}x{frame.height}"
         if self._encoding and self._encoding not in ENCODINGS and self._cv_bridge.is_available():
             try:
-                frame = self._cv_bridge.convert(deserialize_message(cdr, Image))
+                frame = self._cv_bridge.convert(deserialize_message(bytes(cdr), Image))
             except ImageDecodeError as error:
                 # The frame goes on as it is: the pipeline refuses and counts it, with its own sentence.
                 self._node.get_logger().warning(str(error), throttle_duration_sec=5.0)
         self._hand_on(frame, received_ns)
 
-    def _frame(self, cdr: bytes) -> ImageFrame:
+    def _frame(self, cdr: bytes | memoryview) -> ImageFrame:
         try:
             return image_frame_from_cdr(cdr)
         except ImageDecodeError as error:
             reason = str(error)
         try:
             # A representation that only the middleware itself knows.
-            return image_frame_from_message(deserialize_message(cdr, Image))
+            return image_frame_from_message(deserialize_message(bytes(cdr), Image))
         except Exception as error:  # rclpy raises what the type support raises
             self._node.get_logger().error(f"{reason}; rclpy: {error}", throttle_duration_sec=5.0)
         # Empty, so that the pipeline refuses and counts it.
         return ImageFrame(0, "", "", 0, 0, 0, False, np.empty(0, np.uint8))
 
-    def _on_compressed(self, message: Any) -> None:
-        received_ns = time.monotonic_ns()
+    def _take_compressed(self, handle: Any) -> None:
+        taken = handle.take_message(CompressedImage, False)
+        if taken is None:
+            return
+        message, received_ns = taken[0], time.monotonic_ns()
         self._encoding = str(message.format)
         self._hand_on(compressed_frame_from_message(message), received_ns)
 
     def _hand_on(self, frame: Frame, received_ns: int) -> None:
-        self._received += 1
-        self._image_bytes = frame.data.size
-        self._last_received_ns = received_ns
-        self._is_incompatible_since_last = False
-        self._stamp_age_ms = (self._node.get_clock().now().nanoseconds - frame.stamp_ns) / 1e6
-        self._monitor.note(received_ns, frame.stamp_ns, self._stamp_age_ms, encoding=self._encoding, size=self._size)
+        # Not under the lock: the clock may be telling of a jump meanwhile.
+        stamp_age_ms = (self._node.get_clock().now().nanoseconds - frame.stamp_ns) / 1e6
+        with self._lock:
+            self._received += 1
+            self._image_bytes = frame.data.size
+            self._last_received_ns = received_ns
+            self._is_incompatible_since_last = False
+            self._stamp_age_ms = stamp_age_ms
+            self._monitor.note(received_ns, frame.stamp_ns, stamp_age_ms, encoding=self._encoding, size=self._size)
         self._submit(frame, received_ns)
 
     def _on_incompatible_qos(self, event: Any) -> None:
@@ -160,6 +181,20 @@ class ImageReception:
 
     def _on_time_jump(self, _jump: Any) -> None:
         # A looped bag or a restarted simulation: ages computed before are of another time.
-        self._time_jumps += 1
-        self._monitor.forget_stamp()
-        self._stamp_age_ms = None
+        with self._lock:
+            self._time_jumps += 1
+            self._monitor.forget_stamp()
+            self._stamp_age_ms = None
+
+
+def _reused_take() -> Callable[[Any], bytes | memoryview | None]:
+    """Where rcl's library cannot be called, rclpy's own take, which copies once more."""
+    try:
+        return SerializedTake().take
+    except (OSError, AttributeError):
+        return _plain_take
+
+
+def _plain_take(handle: Any) -> bytes | None:
+    taken = handle.take_message(Image, True)
+    return None if taken is None else taken[0]

@@ -26,8 +26,12 @@ EXIT_ENGINE_HUNG = 3
 
 _FAILED_CLEANUP_S = 10.0
 
-_POLL_S = 0.2
-"""How often the executor's wait is left to look for a signal: Python's handlers don't run inside it."""
+_POLL_S = 1.0
+"""How often the executor's wait is left to look whether the node wants to end. A signal wakes it."""
+
+_SWITCH_INTERVAL_S = 1e-4
+"""How long a thread that computes in Python keeps the interpreter from one that has been woken; 5 ms by default, which
+is more than all that a frame needs beside the network."""
 
 
 def inference_node(args: list[str] | None = None) -> int:
@@ -104,6 +108,7 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
     from gps_denied_inference.ros.allocator import keep_large_buffers
 
     keep_large_buffers()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # Before the imports, which take a second: a signal that comes early must end in exit status 0 too.
     stop_requested = threading.Event()
 
@@ -118,6 +123,7 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
     from rclpy.signals import SignalHandlerOptions
 
     from gps_denied_inference.core.errors import GpsDeniedInferenceError
+    from gps_denied_inference.ros.signal_wake import wake_on_signals
 
     # rclpy's own handlers would shut the context down under a frame that is about to be published.
     try:
@@ -131,10 +137,12 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         return str(getattr(node, "exit_reason", ""))
 
     executor: Any = None
+    end_wake: Callable[[], None] = _nothing
     try:
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
+        end_wake = wake_on_signals(executor.wake)
         while rclpy.ok() and not stop_requested.is_set() and not exit_reason():
             executor.spin_once(timeout_sec=_POLL_S)
     except GpsDeniedInferenceError as error:
@@ -145,6 +153,7 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         # twice, from the terminal and from `ros2 launch`: the second would end the node with status -2.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        end_wake()
         is_failed = bool(exit_reason())
         if is_failed:
             # What hung may hang the clean-up, too.
@@ -160,6 +169,10 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         sys.stderr.flush()
         os._exit(EXIT_ENGINE_HUNG)
     return 0
+
+
+def _nothing() -> None:
+    """Before there is an executor to wake."""
 
 
 def _exit_after(seconds: float) -> None:

@@ -1,0 +1,37 @@
+"""A signal wakes what waits in C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+from gps_denied_inference.ros.signal_wake import wake_on_signals
+
+
+def test_signal_wakes_and_leaves_nothing_behind() -> None:
+    former = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    woken = threading.Event()
+    threads = threading.active_count()
+    end = wake_on_signals(woken.set)
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert woken.wait(10.0)
+    finally:
+        end()
+        signal.signal(signal.SIGUSR1, former)
+    assert threading.active_count() == threads
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_each_signal_wakes_again() -> None:
+    former = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    wakes = threading.Semaphore(0)
+    end = wake_on_signals(wakes.release)
+    try:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert wakes.acquire(timeout=10.0)
+    finally:
+        end()
+        signal.signal(signal.SIGUSR1, former)
