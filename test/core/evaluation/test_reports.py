@@ -3,13 +3,54 @@
 import json
 import math
 import re
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
 from flight_reports import flight_report
 
 from gps_denied_inference.core.contracts import ThermalState
 from gps_denied_inference.core.evaluation import ThermalSample, html_report, json_report
+
+_CARDS = {
+    "Where it was, and where it was found": "polyline",
+    "Error of the best tile, and refined": "circle",
+    "Where every frame went": "table",
+    "Temperatures": "path",
+    "From the best tile to a position": "table",
+    "Latency by stage": "path",
+    "Percentiles": "table",
+    "What ran": "code",
+    "Two runtimes, one network": "table",
+    "Self-similarity of the descriptors": "image",
+    "Health": "rect",
+    "How it was measured": "table",
+    "Frames and the tiles found for them": "img",
+}
+"""What each card shows, by an element that nothing else in it has."""
+
+
+def _parsed(document: str) -> ElementTree.Element:
+    body = document[document.index("<main>") : document.index("</main>") + len("</main>")]
+    # Void elements of HTML are closed for the XML parser.
+    return ElementTree.fromstring(re.sub(r"(<img [^>]*[^/])>", r"\1/>", body))
+
+
+@pytest.fixture(scope="module")
+def cards() -> dict[str, ElementTree.Element]:
+    states = (ThermalState(50.0 + second, 60.0, is_telemetry_available=True) for second in range(3))
+    thermal = tuple(ThermalSample(float(second), state) for second, state in enumerate(states))
+    sections = _parsed(html_report(flight_report(thermal=thermal))).iter("section")
+    return {section.findtext("h2", ""): section for section in sections}
+
+
+def test_html_report_has_every_card(cards: dict[str, ElementTree.Element]) -> None:
+    assert cards.keys() == _CARDS.keys()
+
+
+@pytest.mark.parametrize("title", _CARDS)
+def test_card_shows_its_chart_or_table(cards: dict[str, ElementTree.Element], title: str) -> None:
+    tags = {element.tag.rpartition("}")[2] for element in cards[title].iter()}
+    assert _CARDS[title] in tags
 
 
 def test_json_report_has_every_promised_figure() -> None:
@@ -33,9 +74,7 @@ def test_html_report_needs_nothing_from_outside() -> None:
 
 def test_html_report_is_well_formed_and_escapes_what_comes_from_the_run() -> None:
     document = html_report(flight_report())
-    body = document[document.index("<main>") : document.index("</main>") + len("</main>")]
-    # Void elements of HTML are closed for the XML parser.
-    ElementTree.fromstring(re.sub(r"(<img [^>]*[^/])>", r"\1/>", body))
+    _parsed(document)
     assert "hot &lt;b&gt;" in document and "<here>" not in document and "no CUDA &amp; no GPU" in document
 
 

@@ -32,6 +32,10 @@ def orthophoto() -> Orthophoto:
     return Orthophoto(cv2.resize(coarse, (575, 618), interpolation=cv2.INTER_CUBIC).astype(np.uint8), 0.4)
 
 
+def test_flight_of_the_demo_is_at_least_two_hundred_frames_at_10_hz() -> None:
+    assert FlightPlan().frames >= 200 and FlightPlan().rate_hz == 10.0
+
+
 def test_trajectory_points_into_every_octant_about_as_often() -> None:
     poses = plan_trajectory(SPAN_M, frames=240, rate_hz=10, height_m=52, start_ns=0)
     counts, _ = np.histogram([pose.heading_deg for pose in poses], 8, (0, 360))
