@@ -60,7 +60,7 @@ def measure(plan: BenchPlan) -> PartReport:
             (
                 Contender(Role.LIMIT, "pinned copy, resize, graph, copy back, on one stream", limit),
                 Contender(
-                    Role.OURS, "Pipeline.process: prepared on the CPU, then the graph", lambda: pipeline.process(frame)
+                    Role.OURS, "Pipeline.process: upload, resize, graph and copy back", lambda: pipeline.process(frame)
                 ),
                 Contender(Role.BASELINE, "pageable copy, eager FP16, gradients on, list", naive),
             ),

@@ -6,7 +6,7 @@ where each pixel went.
 
 from gps_denied_inference.core.imaging.decoding import decode
 from gps_denied_inference.core.imaging.encodings import ENCODINGS, Encoding
-from gps_denied_inference.core.imaging.pixel_transform import PixelTransform
+from gps_denied_inference.core.imaging.pixel_transform import PixelTransform, ResizeGeometry, resize_geometry
 from gps_denied_inference.core.imaging.preprocessor import Preprocessor
 from gps_denied_inference.core.imaging.resampling import RESAMPLERS, Resampler, choose_resampler
 from gps_denied_inference.core.imaging.shared_decoder import Decoder, SharedDecoder
@@ -19,7 +19,9 @@ __all__ = [
     "PixelTransform",
     "Preprocessor",
     "Resampler",
+    "ResizeGeometry",
     "SharedDecoder",
     "choose_resampler",
     "decode",
+    "resize_geometry",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gps_denied_inference.core.contracts import (
     ColorSpace,
@@ -23,9 +24,9 @@ from gps_denied_inference.core.contracts import (
 )
 from gps_denied_inference.core.errors import InferenceError, RuntimeNotAvailableError
 from gps_denied_inference.core.features import global_descriptor_from_output, local_features_from_outputs
-from gps_denied_inference.core.imaging import Decoder, Preprocessor, decode
+from gps_denied_inference.core.imaging import Decoder, Preprocessor, decode, resize_geometry
 from gps_denied_inference.core.pipeline.identity import ModelIdentity
-from gps_denied_inference.core.runtime import InferenceRuntime
+from gps_denied_inference.core.runtime import ImageInference, InferenceRuntime, TakesImages
 
 __all__ = ["Pipeline", "PipelineResult"]
 
@@ -80,6 +81,10 @@ class Pipeline:
         self._clock = clock
         self._on_close = on_close
         self._preprocessor = Preprocessor(model.spec.preprocess)
+        # Where the runtime prepares images on the device, that is part of `infer_ms`.
+        self._images: ImageInference | None = (
+            runtime.image_inference(handle, model.spec.preprocess) if isinstance(runtime, TakesImages) else None
+        )
         self._input_name = model.spec.inputs[0].name
         self._is_closed = False
 
@@ -96,6 +101,8 @@ class Pipeline:
             if self.model.spec.preprocess.color is ColorSpace.GRAY:
                 image_hwc = image_hwc[..., :1]
             self._preprocessor.prepare(image_hwc)
+        if self._images is not None:
+            self._images.warm_up()
 
     def warm_up_thread(self) -> None:
         """Run the network once on zeros, on the thread that will call `process`.
@@ -135,9 +142,16 @@ class Pipeline:
         spec = self.model.spec
         image_hwc = self._decode(frame, spec.preprocess.color)
         decoded_ns = self._clock()
-        batch_nchw, transform = self._preprocessor.prepare(image_hwc)
-        prepared_ns = self._clock()
-        outputs = self._runtime.infer(self._handle, {self._input_name: batch_nchw})
+        outputs: Mapping[str, NDArray[np.float32]] | None = None
+        if self._images is not None:
+            outputs = self._images.infer_image(image_hwc)
+        prepared_ns = decoded_ns
+        if outputs is None:
+            batch_nchw, transform = self._preprocessor.prepare(image_hwc)
+            prepared_ns = self._clock()
+            outputs = self._runtime.infer(self._handle, {self._input_name: batch_nchw})
+        else:
+            transform = resize_geometry(image_hwc.shape[0], image_hwc.shape[1], spec.preprocess).pixel_transform
         inferred_ns = self._clock()
         features: Features
         if spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR:
@@ -167,6 +181,7 @@ class Pipeline:
         """Release the engine and its memory. Idempotent."""
         if not self._is_closed:
             self._is_closed = True
+            self._images = None
             self._runtime.release_engine(self._handle)
             self._on_close()
 

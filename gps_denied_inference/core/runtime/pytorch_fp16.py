@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from gps_denied_inference.core.contracts import (
     EngineCacheEntry,
     EngineHandle,
     PrecisionMode,
+    PreprocessSpec,
     RuntimeLabel,
     ThermalPublisher,
     ThermalState,
@@ -27,6 +29,7 @@ from gps_denied_inference.core.errors import EngineBuildError, EngineDeserialize
 from gps_denied_inference.core.runtime.cuda_graph import CudaGraph
 from gps_denied_inference.core.runtime.engine_file import entry_for, model_name_of, read_checked, read_source
 from gps_denied_inference.core.runtime.handles import HandleTable
+from gps_denied_inference.core.runtime.image_inference import ImageInference
 from gps_denied_inference.core.runtime.input_validation import validate_inputs
 from gps_denied_inference.core.runtime.thermal_source import read_thermal_state
 from gps_denied_inference.core.runtime.torch_checkpoint import state_dict_from_bytes
@@ -108,6 +111,8 @@ class PytorchFp16Runtime:
         state_dict = self._state_dict(entry)
         with backend_errors(f"loading '{model_name}' on {configuration.effective_device}", EngineDeserializeError):
             network = self._warm_network(architecture, state_dict, configuration)
+        if network.way:
+            configuration = replace(configuration, provider=f"{configuration.provider}, {network.way}")
         return self._networks.add(
             network,
             model_name=model_name,
@@ -134,10 +139,16 @@ class PytorchFp16Runtime:
             )
         return outputs
 
+    def image_inference(self, handle: EngineHandle, spec: PreprocessSpec) -> ImageInference | None:
+        """See `TakesImages.image_inference`: on CUDA, where the network is replayed from a graph."""
+        inference = self._networks.get(handle).image_inference(spec)
+        return None if inference is None else _GuardedImageInference(inference, handle.model_name)
+
     def release_engine(self, handle: EngineHandle) -> None:
         """Drop the network and return its memory to the device; see `InferenceRuntime.release_engine`."""
         if self._networks.release(handle) is not None:
-            give_back_memory()
+            with backend_errors(f"releasing '{handle.model_name}'"):
+                give_back_memory()
 
     def thermal_state(self) -> ThermalState:
         """Return what the thermal publisher knows; without one, a state that claims nothing."""
@@ -185,3 +196,19 @@ class PytorchFp16Runtime:
             return state_dict_from_bytes(content, entry.path.suffix, str(entry.path))
         except ValueError as error:
             raise EngineDeserializeError(str(error)) from (error.__cause__ or error)
+
+
+class _GuardedImageInference:
+    """Lets only our family of errors out."""
+
+    def __init__(self, inference: ImageInference, model_name: str) -> None:
+        self._inference = inference
+        self._doing = f"running '{model_name}' on an image"
+
+    def warm_up(self) -> None:
+        with backend_errors(self._doing):
+            self._inference.warm_up()
+
+    def infer_image(self, image_hwc: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]] | None:
+        with backend_errors(self._doing):
+            return self._inference.infer_image(image_hwc)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureEntry
 from gps_denied_inference.core.architectures.install_commands import install_command
-from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode, TensorSpec
+from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode, PreprocessSpec, TensorSpec
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, OutOfMemoryError
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.cuda_graph import CudaGraph
+from gps_denied_inference.core.runtime.cuda_image_inference import CudaImageInference
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published
 from gps_denied_inference.core.runtime.torch_outputs import arrays_from_tensors, named_tensors
 
@@ -112,6 +113,19 @@ class TorchNetwork:
         if self._recording is not None:
             return self._recording.replay(inputs)
         return self._forward(inputs)
+
+    def image_inference(self, spec: PreprocessSpec) -> CudaImageInference | None:
+        """Return what takes images in place of prepared inputs; None where the network is not replayed from a graph."""
+        if self._recording is None or self._device.type != "cuda":
+            return None
+        return CudaImageInference(self._name, self._run, spec, self._device, exclusive=_CALL_BY_CALL)
+
+    @property
+    def way(self) -> str:
+        """How it runs on its device, for the reports; empty where there is one way only."""
+        if self._recorder is None:
+            return ""
+        return "CUDA graph" if self._recording is not None else f"no CUDA graph: {self.recording_refusal}"
 
     def _forward(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         # Copies: the arrays may be read-only, and stay the caller's.

@@ -1,0 +1,129 @@
+"""A recorded network that takes decoded images: upload, resize, normalisation, network and copy back on one stream."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gps_denied_inference.core.architectures.install_commands import install_command
+from gps_denied_inference.core.contracts import PreprocessSpec
+from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.imaging import Preprocessor
+from gps_denied_inference.core.optional import require
+from gps_denied_inference.core.runtime.device_preparation import DevicePreparation
+from gps_denied_inference.core.runtime.graph_recording import GraphRecording
+from gps_denied_inference.core.runtime.image_upload import ImageUpload
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["CudaImageInference"]
+
+_LOGGER = logging.getLogger("gps_denied_inference.runtime")
+
+_SIZES = 2
+"""Image sizes whose graphs are kept; a camera has one, and may change it."""
+
+_GREY_LEVELS = 1.5
+"""How far the prepared image may be from the one of the CPU, where both round: one level, and floating point."""
+
+
+class _Replayed(Protocol):
+    def replay(self) -> dict[str, NDArray[np.float32]]: ...
+
+
+Recorder = Callable[[Callable[[], Mapping[str, Any]], Any], _Replayed]
+
+
+class CudaImageInference:
+    """Records one graph for each size of images, at the first image of that size. Use from one thread at a time.
+
+    The first image of a size is prepared on the CPU, too, and compared; where the two differ, or where the recording
+    fails, images of that size are refused with a warning in the log, and prepared on the CPU from then on.
+
+    Args:
+        name: of the network, for the log.
+        run: the network on prepared device tensors; returns its outputs by name.
+        spec: how images are prepared.
+        device: of the network.
+        exclusive: held while a graph is recorded.
+        recorder: makes the graph of a function; another one in tests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[Sequence[torch.Tensor]], Mapping[str, torch.Tensor]],
+        spec: PreprocessSpec,
+        device: torch.device,
+        *,
+        exclusive: Any,
+        recorder: Recorder = GraphRecording,
+    ) -> None:
+        self._torch = require("torch", install=install_command("torch"), purpose="the pytorch_fp16 runtime")
+        self._name = name
+        self._run = run
+        self._spec = spec
+        self._device = device
+        self._exclusive = exclusive
+        self._recorder = recorder
+        self._stream: Any = self._torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._graphs: OrderedDict[tuple[int, ...], tuple[ImageUpload, _Replayed] | None] = OrderedDict()
+
+    def infer_image(self, image_hwc: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]] | None:
+        """See `ImageInference.infer_image`."""
+        shape = image_hwc.shape
+        if shape not in self._graphs:
+            self._graphs[shape] = self._record(image_hwc)
+            while len(self._graphs) > _SIZES:
+                self._graphs.popitem(last=False)
+        graph = self._graphs[shape]
+        if graph is None:
+            return None
+        upload, recording = graph
+        with upload.lock, self._on_stream():
+            upload.upload(image_hwc)
+            return recording.replay()
+
+    def warm_up(self) -> None:
+        """See `ImageInference.warm_up`: an engine that replaces another in flight costs no frame."""
+        for shape in ImageUpload.shapes_in_use(self._device):
+            if shape[2] == self._spec.color.channels:
+                self._graphs[shape] = self._record(np.zeros(shape, np.uint8))
+
+    def _on_stream(self) -> Any:
+        return contextlib.nullcontext() if self._stream is None else self._torch.cuda.stream(self._stream)
+
+    def _record(self, image_hwc: NDArray[np.uint8]) -> tuple[ImageUpload, _Replayed] | None:
+        height, width = image_hwc.shape[:2]
+        try:
+            upload = ImageUpload.of(self._device, image_hwc.shape)
+            prepare = DevicePreparation(self._spec, height, width, self._device)
+            with self._exclusive, self._torch.inference_mode():
+                # Not longer: meanwhile another engine may work on its images. Recording reads what happens to be there.
+                with upload.lock, self._on_stream():
+                    upload.upload(image_hwc)
+                    self._check(prepare(upload.tensor), image_hwc)
+                recording = self._recorder(lambda: self._run([prepare(upload.tensor)]), self._stream)
+        except (RuntimeError, InferenceError) as error:  # torch's own are RuntimeErrors, exhausted memory too
+            traceback.clear_frames(error.__traceback__)
+            reason = (str(error).splitlines() or [""])[0]
+            _LOGGER.warning(
+                "%s: images of %dx%d are prepared on the CPU, not on the device: %s", self._name, width, height, reason
+            )
+            return None
+        return upload, recording
+
+    def _check(self, prepared: torch.Tensor, image_hwc: NDArray[np.uint8]) -> None:
+        expected, _ = Preprocessor(self._spec).prepare(image_hwc)
+        scale = np.array(self._spec.std, np.float32)[np.newaxis, :, np.newaxis, np.newaxis]
+        error = float(np.abs((prepared.cpu().numpy() - expected) * scale).max())
+        if not error <= _GREY_LEVELS:
+            raise InferenceError(f"the device prepares them {error:.1f} grey levels away from the CPU")
