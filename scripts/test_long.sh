@@ -5,7 +5,7 @@ record=docs/measurements/test-long-$day.txt
 mkdir -p docs/measurements build
 {
     echo "make test-long, $day, commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
-    echo "$(uname -sr), $(nproc) cores, $(python --version)"
+    echo "$(uname -sm), $(nproc) cores, $(python --version)"
     echo
 } >"build/test-long-head.txt"
 python -m pytest -m long --no-header --durations=0 -o console_output_style=classic >build/test-long.txt 2>&1 &
