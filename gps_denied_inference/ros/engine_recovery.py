@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from gps_denied_inference.core.pipeline import HangWatchdog
+from gps_denied_inference.ros.ticker import Ticker
 
 __all__ = ["EngineRecovery"]
 
-_CHECKS_HZ = 4.0
-"""Each wakes the executor, which takes about 1 ms of a slow core; 20 a second were 2.5 % of it."""
+_CHECKS_HZ = 10.0
 
 
 class EngineRecovery:
-    """Watches from configure to cleanup, on the steady clock.
+    """Watches from configure to cleanup, on the steady clock and a thread of its own.
 
     Args:
-        node: owns the timer and the log.
+        node: owns the log; its executor makes the reports.
         busy_s: how long the present call to the network has been going on, seconds.
         deadline_s: how long it may, seconds; 0 for ever.
-        abandon: gives that call up; False when there is none.
+        abandon: gives that call up; False when there is none. Called on the watching thread.
         reload: loads the engine again and puts it in place; called on a thread of its own.
-        report: publishes the node's reports at once, on the executor's thread.
+        report: publishes the node's reports at once; called on the executor's thread.
         give_up: told why the process must end; called once.
     """
 
@@ -52,9 +51,7 @@ class EngineRecovery:
             on_recovery=lambda: node.get_logger().warning("the engine that hung was loaded again and works"),
             give_up=self._give_up,
         )
-        self._timer: Any = node.create_timer(
-            1.0 / _CHECKS_HZ, self._watchdog.check, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._ticker = Ticker("watchdog", 1.0 / _CHECKS_HZ, self._watchdog.check)
 
     @property
     def complaint(self) -> str:
@@ -68,13 +65,13 @@ class EngineRecovery:
 
     def end(self) -> None:
         """Watch no more."""
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-            self._timer = None
+        self._ticker.end()
 
     def _tell_hang(self, complaint: str) -> None:
         self._node.get_logger().error(complaint)
-        self._report()
+        executor: Any = self._node.executor
+        if executor is not None:
+            executor.create_task(self._report)
 
     def _give_up(self, reason: str) -> None:
         self._node.get_logger().fatal(reason)

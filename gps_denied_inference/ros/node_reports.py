@@ -32,6 +32,7 @@ from gps_denied_inference.ros.message_factory import RclpyMessageFactory
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import LATCHED
 from gps_denied_inference.ros.thresholds import input_limits, memory_limits, thermal_limits
+from gps_denied_inference.ros.ticker import Ticker
 
 __all__ = ["TASKS", "NodeReading", "NodeReports"]
 
@@ -91,7 +92,7 @@ class NodeReports:
         # Neither heat nor a stalled camera waits for simulated time.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._memory = MemoryMonitor()
-        self._thermal_timer: Any = None
+        self._thermal_ticker: Ticker | None = None
         self._thermal_publisher = node.create_publisher(messages.ThermalState, "thermal_state", LATCHED)
         self._engines = {
             name: EngineReports(node, parameters, factory, topic_prefix=prefix, label=name if index else "")
@@ -109,15 +110,13 @@ class NodeReports:
             self._engines[name].begin(model)
         self._create_report_timer()
         self.publish_thermal_state()
-        self._thermal_timer = self._node.create_timer(
-            1.0 / thermal_poll_hz, self.publish_thermal_state, clock=self._steady_clock
-        )
+        self._thermal_ticker = Ticker("thermal-state", 1.0 / thermal_poll_hz, self.publish_thermal_state)
 
     def end(self) -> None:
         """Take back what was said of a configured node; /diagnostics and engine_health go on. Idempotent."""
-        if self._thermal_timer is not None:
-            self._node.destroy_timer(self._thermal_timer)
-            self._thermal_timer = None
+        if self._thermal_ticker is not None:
+            self._thermal_ticker.end()
+            self._thermal_ticker = None
         for reports in self._engines.values():
             reports.end()
 
