@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.health import (
+    InferenceReading,
     InputReading,
     MemoryReading,
     RecentCounts,
     TaskStatus,
     degradation_status,
     engine_status,
-    frames_between,
     inference_status,
     worst_of,
 )
 from gps_denied_inference.core.interface import EngineHealthReport, engine_health_message, model_info_message
-from gps_denied_inference.core.pipeline import FrameCounts, ModelIdentity
+from gps_denied_inference.core.pipeline import ModelIdentity
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.hosted_engine import EngineReading
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import LATCHED
+from gps_denied_inference.ros.thresholds import inference_limits
 
 __all__ = ["ENGINE_TASKS", "EngineReports"]
 
 _WINDOW_S = 2.0
-"""Overload is told at the first report in which it shows, and for this long after it has ended."""
+"""What goes wrong is told at the first report in which it shows, and for this long after it has ended."""
 
 ENGINE_TASKS = ("engine", "inference", "degradation")
 
@@ -59,7 +59,6 @@ class EngineReports:
         self._factory = factory
         self._topic_prefix = topic_prefix
         self._suffix = f" {label}" if label else ""
-        self._reported: FrameCounts | None = None
         self._window = RecentCounts(_WINDOW_S)
         self._published_camera_id = ""
         self._model_info_publisher: Any = None
@@ -71,7 +70,7 @@ class EngineReports:
 
     def begin(self, model: ModelIdentity) -> None:
         """Report an engine that has just been configured: its counters start anew."""
-        self._reported = None
+        self._window = RecentCounts(_WINDOW_S)
         topic = f"{self._topic_prefix}model_info"
         self._model_info_publisher = self._node.create_publisher(messages.ModelInfo, topic, LATCHED)
         self.publish_model_info(model)
@@ -99,8 +98,8 @@ class EngineReports:
 
     def statuses(self, reading: EngineReading, configure_error: str) -> list[TaskStatus]:
         """Judge the engine, once a report."""
-        recent = reading.counts if self._reported is None else frames_between(self._reported, reading.counts)
-        self._reported = reading.counts
+        runs = "" if reading.model is None else reading.model.runtime_label.value
+        is_other = bool(runs and reading.requested_runtime) and runs != reading.requested_runtime
         statuses = [
             engine_status(
                 reading.model,
@@ -108,16 +107,19 @@ class EngineReports:
                 configure_error or reading.failure,
                 reading.changes,
                 reading.reloads,
+                requested_runtime=reading.requested_runtime,
+                runtime_reason=reading.ladder.reason if is_other else "",
             ),
             inference_status(
-                reading.counts,
-                recent,
-                reading.latency,
-                reading.last_error,
-                self._parameters.number("max_frame_age_ms"),
-                window=self._window.update(reading.counts),
-                overload_warn_share=self._parameters.number("overload_warn_share"),
-                engine_reloads=reading.reloads,
+                InferenceReading(
+                    counts=reading.counts,
+                    window=self._window.update(reading.counts),
+                    latency=reading.latency,
+                    last_error=reading.last_error,
+                    engine_reloads=reading.reloads,
+                    output_qos_incompatibility=reading.output_qos_incompatibility,
+                ),
+                inference_limits(self._parameters),
             ),
             degradation_status(reading.ladder),
         ]
@@ -144,11 +146,11 @@ class EngineReports:
             latency=reading.latency,
             last_error=reading.last_error,
             engine_reloads=reading.reloads,
-            input_rate_hz=math.nan if camera is None else camera.pace.rate_hz,
-            input_jitter_ms=math.nan if camera is None else camera.pace.jitter_ms,
-            resident_bytes=memory.resident_bytes,
-            gpu_reserved_bytes=memory.gpu_reserved_bytes,
-            memory_slope_mib_per_h=memory.slope_mib_per_h,
+            requested_runtime=reading.requested_runtime,
+            engine_changes=reading.changes,
+            camera=camera,
+            output_qos_incompatibility=reading.output_qos_incompatibility,
+            memory=memory,
             ladder=reading.ladder,
         )
         self._health_publisher.publish(

@@ -30,6 +30,7 @@ from gps_denied_inference.ros.degradation import Degradation, load_ladder
 from gps_denied_inference.ros.engine_recovery import EngineRecovery
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
+from gps_denied_inference.ros.output_qos import OutputQos
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import features_qos
 
@@ -50,6 +51,8 @@ class EngineReading:
         latency: of the published frames in the window.
         last_error: last error met by the worker.
         ladder: where the engine stands on its degradation ladder.
+        requested_runtime: of the settings; empty while nothing is loaded.
+        output_qos_incompatibility: of a subscriber to the features that gets none; empty without one.
     """
 
     model: ModelIdentity | None
@@ -61,6 +64,8 @@ class EngineReading:
     latency: LatencySummary
     last_error: str
     ladder: LadderState
+    requested_runtime: str
+    output_qos_incompatibility: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ class HostedEngine:
         self._degradation: Degradation | None = None
         self._recovery: EngineRecovery | None = None
         self._publisher: Any = None
+        self._output_qos = OutputQos(host.node)
         self._ledger = FrameLedger()
         self._latency = LatencyWindow()
         self._last_error = ""
@@ -179,7 +185,9 @@ class HostedEngine:
             kind, topic = messages.GlobalDescriptor, "global_descriptor"
         else:
             kind, topic = messages.LocalFeatures, "local_features"
-        self._publisher = node.create_lifecycle_publisher(kind, self.topic_prefix + topic, qos)
+        self._publisher = node.create_lifecycle_publisher(
+            kind, self.topic_prefix + topic, qos, event_callbacks=self._output_qos.callbacks
+        )
         self._recovery = self._watch(self._worker)
 
     def start(self) -> None:
@@ -261,6 +269,8 @@ class HostedEngine:
             latency=self._latency.summary(),
             last_error=self._last_error,
             ladder=LadderState() if self._degradation is None else self._degradation.state(),
+            requested_runtime="" if self._settings is None else self._settings.engine(self.name).runtime.value,
+            output_qos_incompatibility="" if self._publisher is None else self._output_qos.complaint(self._publisher),
         )
 
     def tell(self) -> None:

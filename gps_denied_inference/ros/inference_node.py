@@ -139,7 +139,7 @@ class InferenceNode(GuardedLifecycleNode):
         parameters = self._node_parameters
         settings = parameters.settings()
         self._log_bridge.install(is_debug=settings.per_frame_debug_log)
-        source, reason = create_source(settings.thermal_sources, timeline=settings.thermal_timeline)
+        source, reason = create_source(settings.thermal_sources, timeline=settings.thermal_timeline, keep_trying=True)
         self.get_logger().info(f"thermal source: {reason}")
         self._thermal = ThermalStatePublisher(
             source, settings.thermal_poll_hz, on_flip=self._reports.publish_thermal_state, source_reason=reason

@@ -188,7 +188,7 @@ NODE_FIELDS: tuple[SettingField, ...] = (
         "deadline_ms",
         400.0,
         "A frame whose features are ready later than this after its reception has missed its deadline, as one that was "
-        "overwritten or went stale; ms. For the degradation ladder.",
+        "overwritten or went stale; ms. For the degradation ladder; one in 20 is WARN in the diagnostics.",
         minimum=1.0,
         maximum=60000.0,
         is_dynamic=True,
@@ -238,8 +238,8 @@ NODE_ENGINE_FIELDS: tuple[SettingField, ...] = (
 
 
 _FOREIGN_PREFIXES = ("qos_overrides.", "diagnostic_updater.")
-_FOREIGN_NAMES = frozenset({"use_sim_time", "start_type_description_service"})
-"""Overrides that rclpy and diagnostic_updater read themselves."""
+_FOREIGN_NAMES = frozenset({"use_sim_time", "start_type_description_service", "bond_disable_heartbeat_timeout"})
+"""Overrides that rclpy, diagnostic_updater and bondpy read themselves."""
 
 
 class NodeParameters:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gps_denied_inference.core.health import InputLimits, Level, MemoryLimits, ThermalLimits
+from gps_denied_inference.core.health import InferenceLimits, InputLimits, Level, MemoryLimits, ThermalLimits
 from gps_denied_inference.ros.parameters import NodeParameters
 
-__all__ = ["input_limits", "memory_limits", "thermal_limits"]
+__all__ = ["inference_limits", "input_limits", "memory_limits", "thermal_limits"]
 
 _LEVELS = {"warn": Level.WARN, "error": Level.ERROR}
 
@@ -15,6 +15,15 @@ def thermal_limits(parameters: NodeParameters) -> ThermalLimits:
     return ThermalLimits(
         unknown_level=_LEVELS[parameters.text("thermal_unknown_level")],
         stuck_after_s=parameters.number("thermal_stuck_after_s"),
+    )
+
+
+def inference_limits(parameters: NodeParameters) -> InferenceLimits:
+    """Limits of the task `inference`."""
+    return InferenceLimits(
+        max_frame_age_ms=parameters.number("max_frame_age_ms"),
+        overload_warn_share=parameters.number("overload_warn_share"),
+        deadline_ms=parameters.number("deadline_ms"),
     )
 
 

@@ -29,7 +29,7 @@ def _send_until(publisher: Any, condition: Any, what: str) -> None:
 def _ladder(folder: Path, rung: str) -> str:
     path = folder / "ladder.yaml"
     path.write_text(f"rungs:\n- name: full\n- {rung}\n")
-    return f"degradation_ladder:={path}"
+    return f"primary.degradation_ladder:={path}"
 
 
 def test_hung_engine_is_told_loaded_again_and_works_on(client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:

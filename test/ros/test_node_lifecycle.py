@@ -177,10 +177,11 @@ def test_broken_parameter_file_ends_the_start_in_a_sentence(launcher: NodeLaunch
     assert "Traceback" not in node.log
 
 
-def test_parameters_that_rclpy_reads_itself_are_let_through(
+def test_parameters_that_rclpy_and_bondpy_read_themselves_are_let_through(
     client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
 ) -> None:
-    launcher.start(*fake_engine, "use_sim_time:=true", "start_type_description_service:=false")
+    others = ("start_type_description_service:=false", "bond_disable_heartbeat_timeout:=true")
+    launcher.start(*fake_engine, "use_sim_time:=true", *others)
     assert client.state() == "unconfigured"
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_harness import Client, NodeLauncher, image_message, wait_for
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.ros.qos import LATCHED
@@ -59,15 +61,12 @@ def test_two_instances_in_two_namespaces_answer_their_own_images(
     assert [node.end() for node in nodes] == [0, 0]
 
 
-def test_best_effort_camera_is_diagnosed_where_reliable_is_demanded(
+def test_camera_and_subscriber_with_another_qos_are_diagnosed(
     client: Client, launcher: NodeLauncher, fake_engine: tuple[str, ...]
 ) -> None:
     node = launcher.start(*fake_engine, "input_reliability:=reliable")
-    diagnostics = client.diagnostics()
+    diagnostics, health = client.diagnostics(), client.health()
     client.bring_up()
-    from rclpy.qos import QoSProfile, ReliabilityPolicy
-    from sensor_msgs.msg import Image
-
     client.node.create_publisher(Image, "/image", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
 
     def is_diagnosed() -> bool:
@@ -76,6 +75,19 @@ def test_best_effort_camera_is_diagnosed_where_reliable_is_demanded(
 
     wait_for(is_diagnosed, "the incompatible QoS in the diagnostics")
     assert "RELIABILITY" in node.log
+    wait_for(lambda: "RELIABILITY" in health[-1].input_qos_incompatibility, "the same for programs")
+    # And the other way round: whoever wants the last features latched gets none.
+    durable = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    estimator = client.node.create_subscription(messages.GlobalDescriptor, "/global_descriptor", print, durable)
+
+    def is_output_diagnosed(level: bytes, word: str) -> bool:
+        status = _status(diagnostics, "/inference_node: inference")
+        return bool(status.level == level and word in status.message)
+
+    wait_for(partial(is_output_diagnosed, DiagnosticStatus.WARN, "output_reliability"), "the subscriber that gets none")
+    wait_for(lambda: "DURABILITY" in health[-1].output_qos_incompatibility, "the same for programs")
+    client.node.destroy_subscription(estimator)
+    wait_for(partial(is_output_diagnosed, DiagnosticStatus.OK, ""), "the OK when it has left")
     assert node.end() == 0
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from gps_denied_inference.core.contracts import DropReason
 from gps_denied_inference.core.pipeline import FrameCounts
 
-__all__ = ["RecentCounts", "frames_between"]
+__all__ = ["RecentCounts"]
 
 _NOTHING = FrameCounts(0, 0, dict.fromkeys(DropReason, 0), 0)
 
 
-def frames_between(before: FrameCounts, now: FrameCounts) -> FrameCounts:
+def _frames_between(before: FrameCounts, now: FrameCounts) -> FrameCounts:
     """Return what was counted after `before`; `pending` is that of `now`."""
     dropped: Mapping[DropReason, int] = {r: now.dropped[r] - before.dropped[r] for r in DropReason}
     return FrameCounts(now.received - before.received, now.published - before.published, dropped, now.pending)
@@ -45,4 +45,4 @@ class RecentCounts:
         while len(self._readings) > 1 and now_ns - self._readings[1][0] >= self._length_ns:
             self._readings.popleft()
         self._readings.append((now_ns, counts))
-        return frames_between(self._readings[0][1], counts)
+        return _frames_between(self._readings[0][1], counts)

@@ -33,10 +33,8 @@ class EngineHealthReport:
         requested_runtime: of the settings; empty: that of the model.
         engine_changes: what became of the last requests to replace the engine, oldest first.
         camera: what the reception knows; None while nothing is subscribed.
-        output_qos_incompatibility: last incompatible QoS of a subscriber to the features; empty when there was none.
+        output_qos_incompatibility: of a subscriber to the features that gets none; empty without one.
         memory: of the process; None while it is not known.
-        input_rate_hz, input_jitter_ms: without a camera.
-        resident_bytes, gpu_reserved_bytes, memory_slope_mib_per_h: without a memory.
     """
 
     level: int
@@ -52,11 +50,6 @@ class EngineHealthReport:
     camera: InputReading | None = None
     output_qos_incompatibility: str = ""
     memory: MemoryReading | None = None
-    input_rate_hz: float = math.nan
-    input_jitter_ms: float = math.nan
-    resident_bytes: int = 0
-    gpu_reserved_bytes: int = 0
-    memory_slope_mib_per_h: float = math.nan
 
 
 def engine_health_message(
@@ -145,8 +138,8 @@ def _input_fields(report: EngineHealthReport) -> dict[str, Any]:
     total = dict.fromkeys(InputAnomaly, 0) if camera is None else camera.pace.total
     since_s = None if camera is None else camera.seconds_since_last
     return {
-        "input_rate_hz": report.input_rate_hz if camera is None else camera.pace.rate_hz,
-        "input_jitter_ms": report.input_jitter_ms if camera is None else camera.pace.jitter_ms,
+        "input_rate_hz": math.nan if camera is None else camera.pace.rate_hz,
+        "input_jitter_ms": math.nan if camera is None else camera.pace.jitter_ms,
         "input_seconds_since_last": math.nan if since_s is None else since_s,
         "input_encoding": "" if camera is None else camera.encoding,
         "input_size": "" if camera is None else camera.size,
@@ -162,11 +155,11 @@ def _memory_fields(report: EngineHealthReport) -> dict[str, Any]:
     memory = report.memory
     gpu_used = None if memory is None else memory.gpu_used_bytes
     return {
-        "resident_bytes": report.resident_bytes if memory is None else memory.resident_bytes,
-        "gpu_reserved_bytes": report.gpu_reserved_bytes if memory is None else memory.gpu_reserved_bytes,
+        "resident_bytes": 0 if memory is None else memory.resident_bytes,
+        "gpu_reserved_bytes": 0 if memory is None else memory.gpu_reserved_bytes,
         "gpu_used_bytes": -1 if gpu_used is None else gpu_used,
         "memory_used_share": math.nan if memory is None else memory.used_share,
-        "memory_slope_mib_per_h": report.memory_slope_mib_per_h if memory is None else memory.slope_mib_per_h,
+        "memory_slope_mib_per_h": math.nan if memory is None else memory.slope_mib_per_h,
     }
 
 

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from gps_denied_inference.core.contracts import (
 from gps_denied_inference.core.engines import FidelityReport
 from gps_denied_inference.core.governor import LadderState
 from gps_denied_inference.core.health import (
+    InferenceLimits,
+    InferenceReading,
     InputAnomaly,
     InputLimits,
     InputPace,
@@ -42,6 +45,7 @@ _NONE = dict.fromkeys(InputAnomaly, 0)
 _PACE = InputPace(10.0, 1.0, _NONE, _NONE)
 _READING = InputReading("/ns/image", 5, 0.1, 12.0, "rgb8", "640x480", 0, "", 1, _PACE)
 _LIMITS = InputLimits(timeout_s=2.0)
+_WORK_LIMITS = InferenceLimits(max_frame_age_ms=400.0, overload_warn_share=1.0, deadline_ms=400.0)
 _MEMORY = MemoryReading(100 * 2**20, 0, None, 0.4, 1.0, 300.0)
 
 
@@ -87,6 +91,16 @@ def test_engine_that_hangs_is_an_error_even_where_a_ladder_still_knows_its_model
         assert status.message.startswith("the network has not returned for 5001 ms; raise infer_deadline_ms")
 
 
+def _inference_status(
+    window: FrameCounts,
+    *,
+    counts: FrameCounts | None = None,
+    latency: LatencySummary = _LATENCY,
+    limits: InferenceLimits = _WORK_LIMITS,
+) -> TaskStatus:
+    return inference_status(InferenceReading(counts or window, window, latency, "boom"), limits)
+
+
 @pytest.mark.parametrize(
     ("recent", "level"),
     [
@@ -101,7 +115,7 @@ def test_engine_that_hangs_is_an_error_even_where_a_ladder_still_knows_its_model
 )
 def test_recent_drops_decide_the_level(recent: FrameCounts, level: Level) -> None:
     counts = _counts(published=100, failed=3)
-    status = inference_status(counts, recent, _LATENCY, "why", 400.0, window=recent, overload_warn_share=1.0)
+    status = _inference_status(recent, counts=counts)
     assert status.level is level
 
 
@@ -117,7 +131,7 @@ def test_recent_drops_decide_the_level(recent: FrameCounts, level: Level) -> Non
     ],
 )
 def test_many_overwritten_frames_are_an_overload(window: FrameCounts, level: Level) -> None:
-    status = inference_status(window, _counts(published=9), _LATENCY, "", 400.0, window=window, overload_warn_share=0.1)
+    status = _inference_status(window, limits=replace(_WORK_LIMITS, overload_warn_share=0.1))
     assert status.level is level
     assert ("lower the camera's rate" in status.message) == (level is Level.WARN)
 
@@ -125,12 +139,16 @@ def test_many_overwritten_frames_are_an_overload(window: FrameCounts, level: Lev
 @pytest.mark.parametrize(("in_window", "level"), [(10, Level.WARN), (0, Level.ERROR)])
 def test_network_that_does_not_return_is_never_ok(in_window: int, level: Level) -> None:
     latency = LatencySummary(in_window, 1.0, 5.0, 6.0, 7.0)
-    recent = _counts(overwritten=9)
-    status = inference_status(
-        _counts(published=100), recent, latency, "", 400.0, window=recent, overload_warn_share=1.0
-    )
+    status = _inference_status(_counts(overwritten=9), counts=_counts(published=100), latency=latency)
     assert status.level is level
     assert "does not return" in status.message
+
+
+@pytest.mark.parametrize(("recent_p95_ms", "level"), [(401.0, Level.WARN), (400.0, Level.OK), (math.nan, Level.OK)])
+def test_features_that_come_later_than_the_deadline_are_a_warning(recent_p95_ms: float, level: Level) -> None:
+    status = _inference_status(_counts(published=9), latency=replace(_LATENCY, recent_p95_ms=recent_p95_ms))
+    assert status.level is level
+    assert ("deadline_ms = 400" in status.message) == (level is Level.WARN)
 
 
 def test_unknown_temperature_is_never_ok() -> None:
@@ -308,11 +326,11 @@ def _bad_statuses() -> list[TaskStatus]:
         input_status(_READING, True, InputLimits(2.0, min_rate_hz=99.0)),
         input_status(_READING, True, InputLimits(2.0, max_jitter_ms=0.1)),
         input_status(replace(_READING, pace=lossy, is_larger_than_transport=True), True, _LIMITS),
-        *(inference_status(d, d, _LATENCY, "boom", 400.0, window=quiet, overload_warn_share=0.2) for d in drops),
-        inference_status(quiet, _counts(overwritten=2), nothing, "", 400.0, window=quiet, overload_warn_share=0.2),
-        inference_status(
-            quiet, quiet, _LATENCY, "", 400.0, window=_counts(published=5, overwritten=9), overload_warn_share=0.2
-        ),
+        *(_inference_status(drop) for drop in drops),
+        _inference_status(_counts(overwritten=2), latency=nothing),
+        _inference_status(_counts(published=5, overwritten=9), limits=replace(_WORK_LIMITS, overload_warn_share=0.2)),
+        _inference_status(quiet, latency=replace(_LATENCY, recent_p95_ms=400.1)),
+        inference_status(InferenceReading(quiet, quiet, _LATENCY, "", 0, "policy DURABILITY, 1 times"), _WORK_LIMITS),
         degradation_status(ladder),
         degradation_status(replace(ladder, error="the network did not return within 5 s")),
         *(_message_status(messages, drop) for drop in drops if not drop.dropped[DropReason.UNDECODABLE]),
@@ -390,14 +408,15 @@ _ALL_DROPS = FrameCounts(100, 40, dict(zip(DropReason, range(1, 1 + len(DropReas
         ),
         (
             inference_status(
-                _ALL_DROPS,
-                _counts(published=9),
-                LatencySummary(12, 11.0, 21.0, 22.0, 23.0, 24.0, _STAGES),
-                "boom",
-                400.0,
-                window=_counts(published=9),
-                overload_warn_share=0.1,
-                engine_reloads=2,
+                InferenceReading(
+                    _ALL_DROPS,
+                    _counts(published=9),
+                    LatencySummary(12, 11.0, 21.0, 22.0, 23.0, 24.0, _STAGES, 25.0),
+                    "boom",
+                    2,
+                    "policy DURABILITY, 1 times",
+                ),
+                _WORK_LIMITS,
             ),
             {
                 "received": "100",
@@ -409,9 +428,11 @@ _ALL_DROPS = FrameCounts(100, 40, dict(zip(DropReason, range(1, 1 + len(DropReas
                 "latency_p95_ms": "22.00",
                 "latency_p99_ms": "23.00",
                 "latency_max_ms": "24.00",
+                "latency_recent_p95_ms": "25.00",
                 "wait_ms": "p50 1.00, p95 2.00, p99 3.00, max 4.00",
                 "infer_ms": "p50 5.00, p95 6.00, p99 7.00, max 8.00",
                 "engine_reloads": "2",
+                "output_qos_incompatibility": "policy DURABILITY, 1 times",
                 "last_error": "boom",
             },
         ),
