@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from tree_copy import ROOT
 
-ROS_PACKAGE = re.compile(r"(rcl\w+|launch\w*|\w+_msgs|diagnostic_\w+|cv_bridge|builtin_interfaces)$")
+ROS_PACKAGE = re.compile(r"(ament_\w+|rcl\w+|launch\w*|\w+_msgs|\w+_interfaces|diagnostic_\w+|cv_bridge)$")
 
 
 def imported_ros_packages() -> set[str]:

@@ -22,6 +22,12 @@ def test_every_line_is_an_exact_pin() -> None:
     assert loose == []
 
 
+def test_contributing_says_what_each_file_is_for() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("## Pinned packages")[1]
+    files = [name for row in re.findall(r"^\|(.*?)\|", table, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)]
+    assert sorted(files) == sorted(pins())
+
+
 def test_no_package_is_pinned_twice() -> None:
     usual = {file: lines for file, lines in pins().items() if file != "opencv-with-system-numpy1.txt"}
     names = [line.partition("==")[0].lower().replace("_", "-") for lines in usual.values() for line in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,4 +89,6 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    """One line without the places in ROS's own sources, ", at /some/build/src/parse.c:835": they are of a build."""
+    told = re.sub(r",? at /\S+\.(?:c|cc|cpp|h|hpp):\d+", "", text)
+    return " ".join(told.replace("|", "\\|").split())

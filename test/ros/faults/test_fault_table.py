@@ -23,3 +23,12 @@ def test_last_module_to_end_makes_the_table_whole(tmp_path: Path) -> None:
     again.add(FaultRow("second", "the only one", "expected", "seen", "none"))
     again.write()
     assert "3 faults." in page.read_text() and "another of second" not in page.read_text()
+
+
+def test_places_in_the_sources_of_ros_are_left_out(tmp_path: Path) -> None:
+    page = tmp_path / "faults.md"
+    table = FaultTable(page, "test_c")
+    seen = "no key at line 3, at /build/src/parse.c:835, at /build/src/rcl/arguments.c:415; see /a/b.yaml"
+    table.add(FaultRow("group", "fault", "expected", seen, "none"))
+    table.write()
+    assert "| no key at line 3; see /a/b.yaml |" in page.read_text()
