@@ -1,9 +1,10 @@
-"""`gdi preflight`: is this engine, on this computer, now, fit to fly?"""
+"""`gdi preflight`: are these engines, on this computer, now, fit to fly?"""
 
 from __future__ import annotations
 
 import argparse
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,18 @@ from gps_denied_inference.cli.checks import Check, Level, show_checks
 from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
 from gps_denied_inference.cli.preflight_checks import (
     check_clock,
-    check_fidelity,
-    check_gate,
     check_index,
     check_ladder,
-    check_latency,
-    check_memory,
-    check_placement,
     check_thermal,
-    free_memory_bytes,
-    measure_latency,
 )
-from gps_denied_inference.cli.replay_report import model_fields, percentile_fields
+from gps_denied_inference.cli.preflight_engine import EnginePreflight, preflight_engine
+from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import ThermalState
 from gps_denied_inference.core.engines import MemoryBudget
 from gps_denied_inference.core.engines.manifest import ManifestEntry
 from gps_denied_inference.core.engines.store import EngineStore
-from gps_denied_inference.core.errors import GpsDeniedInferenceError, SettingsError, TelemetryUnavailableError
-from gps_denied_inference.core.evaluation import percentiles
+from gps_denied_inference.core.errors import EngineManifestError, SettingsError, TelemetryUnavailableError
 from gps_denied_inference.core.governor import LoadedLadder, read_ladder
 from gps_denied_inference.core.pipeline import Pipeline
 from gps_denied_inference.core.settings import EngineSettings, Settings, settings_from_mapping
@@ -43,10 +37,10 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "preflight",
-        help="check an engine and this computer before a flight",
-        description="Loads the engine as the node would: gate, fidelity, then its latency when warm, memory, the "
-        "engines of a degradation ladder, the map's index, clock and thermal state. Ends with status 1 when one of "
-        "them fails.",
+        help="check engines and this computer before a flight",
+        description="Loads every engine of the parameter file as the node would, side by side: gate, fidelity, then "
+        "its latency when warm, memory, the engines of a degradation ladder, the map's index, clock and thermal state. "
+        "Ends with status 1 when one of them fails.",
     )
     parser.add_argument("--store", type=Path, help="engine store; default: engine_store of --params")
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the node; options win")
@@ -65,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--allow-cpu-fallback", action="store_true", default=None, help="desk use: warn, don't fail")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    group = parser.add_argument_group("engine (default: as --params says, else as the node's defaults)")
+    group = parser.add_argument_group("first engine (default: as --params says, else as the node's defaults)")
     for name in ("model", "runtime", "precision", "device"):
         group.add_argument(f"--{name}")
     parser.set_defaults(run=run)
@@ -109,66 +103,68 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _checks(settings: Settings, options: argparse.Namespace) -> tuple[list[Check], dict[str, Any]]:
     wall_s, steady_s = time.time(), time.monotonic()
     thermal = check_thermal(lambda: _read_thermal(settings))
+    registry = default_registry()
+    registry.load_modules(settings.architecture_modules)
     memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
-    try:
-        pipeline = assemble_pipeline(settings, memory_budget=memory_budget)
-    except GpsDeniedInferenceError as error:
-        # The gate, the fidelity check, the runtime or the memory budget refused; its sentence says which.
-        refusal = Check("load", Level.FAIL, f"{type(error).__name__}: {error}")
-        return [refusal, thermal], {"refused_by": type(error).__name__}
-    with pipeline:
-        model = pipeline.model
-        latencies_ms = measure_latency(pipeline, options.frames)
-        entry = _manifest_entry(settings, model.engine_file)
-        device = model.configuration.effective_device
-        checks = [
-            check_gate(model),
-            check_fidelity(model),
-            check_placement(model),
-            check_latency(latencies_ms, options.budget_ms),
-            check_memory(
-                entry.memory_bytes if entry is not None else 0,
-                settings.gpu_memory_budget_bytes,
-                free_memory_bytes(device),
-                device,
-            ),
+    entries = _manifest_entries(settings)
+    with ExitStack() as loaded:
+        found = [
+            preflight_engine(
+                settings,
+                engine,
+                entries,
+                registry=registry,
+                memory_budget=memory_budget,
+                loaded=loaded,
+                frames=options.frames,
+                budget_ms=options.budget_ms,
+            )
+            for engine in settings.engines
         ]
-        if options.ladder is not None:
-            checks.append(_check_ladder(options, settings, pipeline, memory_budget))
-        if options.index is not None:
-            checks.append(check_index(options.index, model))
-        built_at = entry.built_at if entry is not None else ""
-        checks.append(check_clock(built_at, time.time(), time.time() - wall_s, time.monotonic() - steady_s))
-        checks.append(thermal)
-        latency = percentiles(latencies_ms)
-        facts = {
-            **model_fields(model),
-            "engine_file": model.engine_file,
-            "latency_ms": percentile_fields(latency),
-            "budget_ms": options.budget_ms,
-        }
-    return checks, facts
+        checks = [
+            check if len(found) == 1 else replace(check, name=f"{item.engine.name} {check.name}")
+            for item in found
+            for check in item.checks
+        ]
+        top = next((item for item in found if item.pipeline is not None), None)
+        if options.ladder is not None and top is not None:
+            checks.append(_check_ladder(options, settings, top, memory_budget))
+    if options.index is not None:
+        checks.append(check_index(options.index, top.model if top is not None else None))
+    # Of engines that were refused nothing is known: the clock is held against the newest of the store.
+    built_at = max((item.built_at for item in found), default="") or max(
+        (entry.built_at for entry in entries.values()), default=""
+    )
+    checks.append(check_clock(built_at, time.time(), time.time() - wall_s, time.monotonic() - steady_s))
+    checks.append(thermal)
+    return checks, {**found[0].facts, "engines": [item.facts for item in found]}
 
 
-def _check_ladder(options: argparse.Namespace, settings: Settings, top: Pipeline, memory_budget: MemoryBudget) -> Check:
-    engine = settings.engine()
+def _check_ladder(
+    options: argparse.Namespace, settings: Settings, top: EnginePreflight, memory_budget: MemoryBudget
+) -> Check:
+    engine, pipeline = top.engine, top.pipeline
+    assert pipeline is not None
 
     def load(changed: EngineSettings) -> Pipeline:
         engines = tuple(changed if item is engine else item for item in settings.engines)
-        return assemble_pipeline(replace(settings, engines=engines), memory_budget=memory_budget)
+        return assemble_pipeline(replace(settings, engines=engines), engine.name, memory_budget=memory_budget)
 
     return check_ladder(
         lambda: LoadedLadder(
-            read_ladder(options.ladder), engine, top, load, allow_other_space=options.allow_other_space
+            read_ladder(options.ladder), engine, pipeline, load, allow_other_space=options.allow_other_space
         ),
         options.frames,
         options.budget_ms,
     )
 
 
-def _manifest_entry(settings: Settings, engine_file: str) -> ManifestEntry | None:
+def _manifest_entries(settings: Settings) -> dict[str, ManifestEntry]:
     assert settings.engine_store is not None
-    return EngineStore(settings.engine_store).manifest().entry(engine_file)
+    try:
+        return {entry.file_name: entry for entry in EngineStore(settings.engine_store).manifest().entries}
+    except EngineManifestError:
+        return {}  # what is wrong with it is told where an engine is looked for
 
 
 def _read_thermal(settings: Settings) -> ThermalState:

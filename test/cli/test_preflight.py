@@ -2,21 +2,32 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from model_identities import model_identity
 
 from gps_denied_inference.cli import runtime_probe
 from gps_denied_inference.cli.checks import Level
 from gps_denied_inference.cli.main import main
 from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
-from gps_denied_inference.cli.preflight_checks import check_clock, check_latency, check_memory, check_thermal
+from gps_denied_inference.cli.preflight_checks import (
+    check_clock,
+    check_fidelity,
+    check_gate,
+    check_latency,
+    check_memory,
+    check_placement,
+    check_thermal,
+)
 from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_memory
 from gps_denied_inference.core.contracts import RuntimeLabel, ThermalState
-from gps_denied_inference.core.engines import HostTuple, probe_host
+from gps_denied_inference.core.engines import EngineStore, HostTuple, probe_host
 from gps_denied_inference.core.engines.signature import generate_key
 from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.index import TileIndex, save_tile_index
@@ -68,6 +79,94 @@ def test_damaged_engine_is_refused_with_the_name_of_the_error(store: Path, capsy
     assert main(preflight(store)) == 1
     report, levels = report_of(capsys)
     assert report["refused_by"] == "EngineHashMismatchError" and levels["load"] == "fail"
+
+
+def write_parameters(folder: Path, **parameters: object) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    return path
+
+
+def test_engine_that_the_gate_refused_is_not_for_flight_even_where_the_node_would_load_it(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next(store.glob("*.onnx.sha256")).unlink()
+    parameters = write_parameters(tmp_path, allow_ungated=True)
+    assert main(preflight(store, "--params", str(parameters))) == 1
+    report, levels = report_of(capsys)
+    assert not report["is_gated"]
+    # It loads, it is faithful and quick: the gate alone keeps it on the ground.
+    assert [name for name, level in levels.items() if level == "fail"] == ["gate"]
+
+
+def test_index_and_clock_are_looked_at_also_when_the_engine_is_refused(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next(store.glob("*.onnx")).write_bytes(b"")
+    index = write_index(tmp_path / "index", "some space")
+    for path, level in ((index, "warn"), (tmp_path / "none", "fail")):
+        assert main(preflight(store, "--index", str(path))) == 1
+        _, levels = report_of(capsys)
+        assert (levels["load"], levels["index"], levels["clock"]) == ("fail", level, "ok")
+    (store / "manifest.json").unlink()
+    assert main(preflight(store)) == 1
+    assert report_of(capsys)[1]["clock"] == "warn"  # nothing says when anything was built
+
+
+def test_every_engine_of_the_parameters_is_loaded_beside_the_others_within_one_budget(
+    built_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = {"precision": "fp32", "device": "cuda:0"}
+    engines = {"primary": {"runtime": "onnx_trt_ep", **common}, "second": {"runtime": "pytorch_fp16", **common}}
+    needs = [entry.memory_bytes for entry in EngineStore(built_store).manifest().entries]
+    arguments = ["preflight", "--frames", "2", "--budget-ms", "60000", "--json", "--params"]
+    for budget, status in ((sum(needs), 0), (sum(needs) - 1, 1)):
+        parameters = write_parameters(
+            tmp_path,
+            engine_store=str(built_store),
+            allow_cpu_fallback=True,
+            gpu_memory_budget_bytes=budget,
+            engines=list(engines),
+            **engines,
+        )
+        assert main([*arguments, str(parameters)]) == status
+        report, levels = report_of(capsys)
+        first, second = report["engines"]
+        assert (first["engine"], first["runtime"], levels["primary gate"]) == ("primary", "onnx_trt_ep", "ok")
+        if status == 0:
+            assert (second["runtime"], levels["second gate"], levels["second latency"]) == ("pytorch_fp16", "ok", "ok")
+        else:
+            assert (second["refused_by"], levels["second load"]) == ("OutOfMemoryError", "fail")
+
+
+@pytest.mark.parametrize("model", ["lighterglue_xfeat", "efficient_loftr"])
+def test_engine_that_matches_is_loaded_as_the_matcher_node_does(
+    model: str, built_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text("latency_ms: 0.0\n")
+    parameters = write_parameters(
+        tmp_path,
+        engine_store=str(built_store),
+        allow_ungated=True,
+        primary={"runtime": "fake", "model": model, "checkpoint": str(script), "device": "cpu"},
+    )
+    assert main(["preflight", "--frames", "2", "--json", "--params", str(parameters)]) == 1
+    report, levels = report_of(capsys)
+    assert report["model"] == model and report["latency_ms"]["p50"] > 0
+    # A script is no engine for flight; whatever is measured of one is.
+    assert levels["gate"] == "fail" and levels["latency"] == "ok"
+    assert "warm pairs" in str(report["checks"])
+
+
+def test_fidelity_that_nobody_measured_fails_and_a_fallback_warns() -> None:
+    model = model_identity()
+    assert check_gate(replace(model, is_gated=False, gate_complaint="")).level is Level.FAIL
+    assert check_fidelity(replace(model, fidelity=None)).level is Level.FAIL
+    asked = replace(model.configuration, fallback_reason="")
+    assert check_placement(replace(model, configuration=asked)).level is Level.OK
+    fell_back = replace(model.configuration, fallback_reason="no GPU")
+    assert check_placement(replace(model, configuration=fell_back)).level is Level.WARN
 
 
 def test_missing_engine_is_refused_with_the_command_that_builds_it(

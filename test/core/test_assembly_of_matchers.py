@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gps_denied_inference.cli.main import main
 from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.assembly import assemble_matcher, assemble_pipeline
 from gps_denied_inference.core.contracts import ImageFrame, LocalFeatures, PrecisionMode, RuntimeLabel
@@ -110,3 +111,5 @@ def test_stored_matcher_passes_gate_and_fidelity_and_matches(tmp_path: Path) -> 
         assert matcher.model.fidelity is not None and matcher.model.fidelity.minimum > 0.9999
         pairs = matcher.match_features(features(), features())
         assert (pairs.indices[:, 0] == pairs.indices[:, 1]).mean() > 0.9
+    flown = ["--runtime", "pytorch_fp16", "--model", "lighterglue_xfeat", "--precision", "fp32", "--device", "cpu"]
+    assert main(["preflight", "--store", str(store.root), *flown, "--frames", "1", "--budget-ms", "60000"]) == 0
