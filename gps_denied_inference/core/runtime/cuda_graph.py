@@ -47,6 +47,7 @@ class CudaGraph:
                 tensor.copy_(host, non_blocking=True)
 
         self._recording = GraphRecording(lambda: run(tensors), torch.cuda.Stream(device), upload=upload)
+        self._buffers = (hosts, tensors)  # the graph holds their addresses only
         self._inputs = {spec.name: host.numpy() for spec, host in zip(inputs, hosts, strict=True)}
 
     def replay(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:

