@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.cli.benchmarks.engines import MODEL, onnx_engine
 from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, Comparison, Contender, PartReport, Role, in_turn
-from gps_denied_inference.core.architectures import default_registry
+from gps_denied_inference.core.architectures import ArchitectureRegistry, default_registry
 from gps_denied_inference.core.architectures.weights import locate_weights
 from gps_denied_inference.core.contracts import BuildConfig, PrecisionMode
 from gps_denied_inference.core.optional import require
@@ -20,8 +22,11 @@ from gps_denied_inference.core.runtime.onnx_network import SessionThreads, make_
 from gps_denied_inference.core.runtime.onnx_trt_ep import OnnxTrtEpRuntime
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published, state_dict_from_bytes
+from gps_denied_inference.core.runtime.torch_outputs import named_tensors
 
 __all__ = ["BareGraph", "measure", "published_module"]
+
+_TRANSFORMER = "dinov2_vits14"
 
 _TARGET_TORCH, _TARGET_ONNX, _TARGET_GRAPH = 1.10, 1.03, 1.10
 
@@ -29,8 +34,8 @@ _TARGET_TORCH, _TARGET_ONNX, _TARGET_GRAPH = 1.10, 1.03, 1.10
 def measure(plan: BenchPlan) -> PartReport:
     """Every runtime that can run here."""
     if plan.device != "cpu":
-        comparisons = [_torch_on_gpu(plan)]
-        notes = ["the network is the default one, with its published weights"]
+        comparisons = [_torch_on_gpu(plan, model) for model in (MODEL, _TRANSFORMER)]
+        notes = ["the default network has its published weights, the other random ones: time does not depend on them"]
     else:
         comparisons = [_torch_on_cpu(plan), _onnx_on_cpu(plan)]
         notes = ["CUDA graph replay is measured by 'gdi bench --gpu infer'"]
@@ -39,8 +44,8 @@ def measure(plan: BenchPlan) -> PartReport:
     return PartReport("c", "infer", "infer, numpy to numpy", tuple(comparisons), tuple(notes))
 
 
-def _input() -> NDArray[np.float32]:
-    shape = default_registry().lookup(MODEL).spec.inputs[0].shape
+def _input(model: str = MODEL) -> NDArray[np.float32]:
+    shape = default_registry().lookup(model).spec.inputs[0].shape
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
@@ -53,12 +58,25 @@ def published_module() -> Any:
     return module.eval()
 
 
-def _runtime(device: str, precision: PrecisionMode) -> tuple[PytorchFp16Runtime, Callable[[NDArray[Any]], object]]:
-    runtime = PytorchFp16Runtime(device=device)
-    path = locate_weights(default_registry().lookup(MODEL).spec, MODEL, None)
-    entry = runtime.compile_engine(path, BuildConfig(precision, extras={"model_name": MODEL}))
-    handle = runtime.deserialize_engine(entry)
-    return runtime, lambda values: runtime.infer(handle, {"image": values})
+def _runtime(
+    device: str, precision: PrecisionMode, model: str = MODEL, folder: Path | None = None
+) -> tuple[PytorchFp16Runtime, Callable[[NDArray[Any]], object]]:
+    """Load the default network with its published weights, or another with untrained ones that are written here."""
+    architecture = default_registry().lookup(model)
+    registry = default_registry()
+    if model == MODEL:
+        path = locate_weights(architecture.spec, model, None)
+    else:
+        torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
+        registry = ArchitectureRegistry()  # without the conversion of published checkpoints
+        registry.register(model, architecture.factory, spec=architecture.spec)
+        path = (folder or Path()) / f"{model}.pt"
+        torch.save(architecture.build().state_dict(), path)
+    runtime = PytorchFp16Runtime(device=device, architecture_registry=registry)
+    handle = runtime.deserialize_engine(
+        runtime.compile_engine(path, BuildConfig(precision, extras={"model_name": model}))
+    )
+    return runtime, lambda values: runtime.infer(handle, {handle.input_specs[0].name: values})
 
 
 def _torch_on_cpu(plan: BenchPlan) -> Comparison:
@@ -113,12 +131,12 @@ def _onnx_on_cpu(plan: BenchPlan) -> Comparison:
 
 @dataclass(frozen=True, slots=True)
 class BareGraph:
-    """The default network in FP16 as a CUDA graph, with nothing around it: the limit on a GPU.
+    """A network in FP16 as a CUDA graph, with nothing around it: the limit on a GPU.
 
     Attributes:
         module: the network.
         stream: of the graph.
-        placed: its input, on the device.
+        placed: its input, float32 on the device; made half and channels-last inside the graph.
         replay: runs it; on `stream`.
         output: on the device, overwritten by each replay.
         back: pinned, of the output's shape.
@@ -132,28 +150,36 @@ class BareGraph:
     back: Any
 
     @classmethod
-    def record(cls, device: str) -> BareGraph:
+    def record(cls, device: str, model: str = MODEL) -> BareGraph:
         """Warm up and record."""
         torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
-        module = published_module().to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
+        architecture = default_registry().lookup(model)
+        module = published_module() if model == MODEL else architecture.build().eval()
+        module = module.to(device=device, dtype=torch.float16, memory_format=torch.channels_last)
         module.requires_grad_(True)  # as it was built: the naive way leaves gradients on
-        shape = default_registry().lookup(MODEL).spec.inputs[0].shape
-        placed = torch.zeros(shape, dtype=torch.float16, device=device).to(memory_format=torch.channels_last)
+        placed = torch.zeros(architecture.spec.inputs[0].shape, device=device)
+        names = architecture.spec.output_names
+
+        def run() -> Any:
+            image = placed.half().contiguous(memory_format=torch.channels_last)
+            return named_tensors(module(image), names)[names[0]]
+
         stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.no_grad(), torch.cuda.stream(stream):
             for _ in range(3):
-                module(placed)
+                run()
             stream.synchronize()
             with torch.cuda.graph(graph, stream=stream):
-                output = module(placed).float()
+                output = run().float()
         back = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
         return cls(module, stream, placed, graph.replay, output, back)
 
 
-def _torch_on_gpu(plan: BenchPlan) -> Comparison:
+def _torch_on_gpu(plan: BenchPlan, model: str) -> Comparison:
     torch = require("torch", install="pip install torch==2.13.0", purpose="the benchmark on the GPU")
-    values, bare = _input(), BareGraph.record(plan.device)
+    values, bare = _input(model), BareGraph.record(plan.device, model)
+    names = default_registry().lookup(model).spec.output_names
     pinned = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
 
     def limit() -> Any:
@@ -166,13 +192,16 @@ def _torch_on_gpu(plan: BenchPlan) -> Comparison:
             return bare.back.numpy().copy()
 
     def naive() -> Any:
-        return bare.module(torch.from_numpy(values).to(plan.device).half()).float().detach().cpu().numpy().tolist()
+        returned = bare.module(torch.from_numpy(values).to(plan.device).half())
+        return named_tensors(returned, names)[names[0]].float().detach().cpu().numpy().tolist()
 
     def eager() -> Any:
         with torch.inference_mode():
-            return bare.module(torch.from_numpy(values).to(plan.device).half()).float().cpu().numpy()
+            returned = bare.module(torch.from_numpy(values).to(plan.device).half())
+            return named_tensors(returned, names)[names[0]].float().cpu().numpy()
 
-    runtime, infer = _runtime(plan.device, PrecisionMode.FP16)
+    with TemporaryDirectory() as folder:
+        runtime, infer = _runtime(plan.device, PrecisionMode.FP16, model, Path(folder))
     with runtime:
         rows = in_turn(
             (
@@ -183,4 +212,4 @@ def _torch_on_gpu(plan: BenchPlan) -> Comparison:
             ),
             plan,
         )
-    return Comparison("pytorch_fp16, FP16 on the GPU", "ms", rows, _TARGET_GRAPH)
+    return Comparison(f"pytorch_fp16, {model}, FP16 on the GPU", "ms", rows, _TARGET_GRAPH)
