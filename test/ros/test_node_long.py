@@ -19,8 +19,8 @@ _KILLS = 200
 _CYCLES = 2_000
 _OVERLOAD_S = 10.0
 _UNREST = 1.5
-"""p95 of the network's own time over its median: alone on a quiet processor it is 1.15 at most. Only far above that can
-somebody else's work, and not the node, have made the frames old."""
+"""p95 of the network's own time over its median, in the best of three runs: 1.2 on a quiet machine. Only well above
+that can somebody else's work, and not the node, have made the frames old."""
 
 _PIXELS = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 
