@@ -207,7 +207,21 @@ def test_loading_takes_at_most_ten_seconds_at_the_95th_percentile(runtime: Pytor
     assert np.percentile(seconds, 95) <= 10.0
 
 
-def test_infer_returns_after_the_device_has_finished(runtime: PytorchFp16Runtime) -> None:
-    architecture, handle = load_published(runtime, "xfeat")
-    runtime.infer(handle, {"image": golden_inputs(architecture.spec)["crop"]})
-    assert torch.cuda.current_stream().query(), "no work is left on the stream"
+@pytest.mark.parametrize("is_replayed", [True, False])
+@pytest.mark.parametrize("name", OURS)
+def test_infer_returns_after_the_device_has_finished(
+    name: str, is_replayed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = []
+    replay = torch.cuda.CUDAGraph.replay
+
+    def noted(graph: Any) -> None:
+        streams.append(torch.cuda.current_stream())  # a recorded network has a stream of its own
+        replay(graph)
+
+    with PytorchFp16Runtime(architecture_registry=full_registry(), use_cuda_graph=is_replayed) as runtime:
+        architecture, handle = load_published(runtime, name)
+        monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", noted)
+        runtime.infer(handle, {"image": golden_inputs(architecture.spec)["crop"]})
+        assert len(streams) == is_replayed
+        assert all(stream.query() for stream in (*streams, torch.cuda.current_stream())), "work is left on a stream"
