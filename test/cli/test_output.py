@@ -86,7 +86,7 @@ def test_build_without_a_terminal_is_plain_and_its_progress_is_on_stderr(store: 
 def test_build_on_a_terminal_shows_a_bar_and_leaves_stdout_to_the_result(store: Path) -> None:
     pytest.importorskip("rich", reason="rich is not installed")
     terminal, end = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160"}
     environment.pop("NO_COLOR", None)
     with subprocess.Popen([*build(store), "--json"], stdout=subprocess.PIPE, stderr=end, env=environment) as process:
         os.close(end)
@@ -104,4 +104,5 @@ def test_build_on_a_terminal_shows_a_bar_and_leaves_stdout_to_the_result(store: 
     os.close(terminal)
     assert process.returncode == 0
     assert _ESCAPE in shown and b"building efficientnet_lite0_grid" in shown
+    assert b": golden outputs" in shown and b"0:00:0" in shown  # the stage, and the time that it took
     assert json.loads(written)["model"] == "efficientnet_lite0_grid"

@@ -103,14 +103,16 @@ def run(options: argparse.Namespace) -> int:
         flavour=options.flavour,
         options=_tensorrt_options(options),
     )
-    with progress(f"building {options.model} for {options.runtime}", len(STAGES) * _STEPS_PER_STAGE) as show:
+    where = f" ({provider})" if runtime is RuntimeLabel.ONNX_TRT_EP else ""
+    title = f"building {options.model} for {options.runtime}{where} in {precision.value}"
+    with progress(title, len(STAGES) * _STEPS_PER_STAGE) as show:
         entry = build_engine(
             request,
             store,
             registry=registry,
             host=host,
             weights_dir=options.weights_dir,
-            on_progress=lambda stage, fraction: show(round((STAGES.index(stage) + fraction) * _STEPS_PER_STAGE)),
+            on_progress=lambda stage, fraction: show(round((STAGES.index(stage) + fraction) * _STEPS_PER_STAGE), stage),
         )
     if options.sign_with is not None:
         sign_manifest(store, options.sign_with)
