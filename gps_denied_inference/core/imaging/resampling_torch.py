@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from gps_denied_inference.core.imaging.torch_view import tensor_view
 from gps_denied_inference.core.optional import require
 
 __all__ = ["TorchResampler"]
-
-
-class _WritableView:
-    """Shows numpy the memory of an array as writable, and keeps the array alive.
-
-    torch warns about every read-only array that it wraps, and frames are read-only; the resampler only reads.
-    """
-
-    def __init__(self, array: NDArray[np.uint8]) -> None:
-        address, _ = array.__array_interface__["data"]
-        self.array = array
-        self.__array_interface__: dict[str, Any] = dict(array.__array_interface__) | {"data": (address, False)}
 
 
 class TorchResampler:
@@ -37,9 +24,8 @@ class TorchResampler:
         self._torch = require("torch", install="pip install torch==2.13.0", purpose="the torch resampler")
 
     def resize(self, image_hwc: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-        readable = image_hwc if image_hwc.flags.writeable else np.asarray(_WritableView(image_hwc))
         # In this order the strides are those of channels-last; permute before unsqueeze costs a third more.
-        batch = self._torch.from_numpy(readable).unsqueeze(0).permute(0, 3, 1, 2)
+        batch = tensor_view(image_hwc).unsqueeze(0).permute(0, 3, 1, 2)
         with self._torch.inference_mode():
             resized = self._torch.nn.functional.interpolate(
                 batch, size=(height, width), mode="bilinear", align_corners=False, antialias=True

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures.install_commands import install_command
 from gps_denied_inference.core.contracts import TensorSpec
+from gps_denied_inference.core.imaging.torch_view import tensor_view
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.graph_recording import GraphRecording
 
@@ -48,10 +49,10 @@ class CudaGraph:
 
         self._recording = GraphRecording(lambda: run(tensors), torch.cuda.Stream(device), upload=upload)
         self._buffers = (hosts, tensors)  # the graph holds their addresses only
-        self._inputs = {spec.name: host.numpy() for spec, host in zip(inputs, hosts, strict=True)}
+        self._inputs = {spec.name: host for spec, host in zip(inputs, hosts, strict=True)}
 
     def replay(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the network on arrays of the declared shapes and dtypes; returns copies when the device is done."""
         for name, buffer in self._inputs.items():
-            np.copyto(buffer, inputs[name])
+            buffer.copy_(tensor_view(inputs[name]))  # with several threads
         return self._recording.replay()

@@ -21,12 +21,22 @@ class DevicePreparation:
     Args:
         spec: of the network.
         image_height, image_width: of the images.
+        is_reversed: their channels lie in reverse.
         device: where it works.
     """
 
-    def __init__(self, spec: PreprocessSpec, image_height: int, image_width: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: PreprocessSpec,
+        image_height: int,
+        image_width: int,
+        device: torch.device,
+        *,
+        is_reversed: bool = False,
+    ) -> None:
         torch = require("torch", install=install_command("torch"), purpose="the pytorch_fp16 runtime")
         self._resize = torch.nn.functional.interpolate
+        self._is_reversed = is_reversed
         self._geometry = resize_geometry(image_height, image_width, spec)
         channels = spec.color.channels
         self._mean = torch.tensor(spec.mean, dtype=torch.float32, device=device).view(1, channels, 1, 1)
@@ -44,6 +54,8 @@ class DevicePreparation:
         size = (part.target_height, part.target_width)
         if samples.shape[2:] != size:
             samples = self._resize(samples, size, mode="bilinear", align_corners=False, antialias=True).round_()
+        if self._is_reversed:  # channels are resampled one by one, so their order could wait
+            samples = samples.flip(1)
         prepared = (samples - self._mean) * self._reciprocal_std
         if prepared.shape == self._border.shape:
             return prepared

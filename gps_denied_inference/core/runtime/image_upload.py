@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures.install_commands import install_command
+from gps_denied_inference.core.imaging.torch_view import tensor_view
 from gps_denied_inference.core.optional import require
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ImageUpload:
 
     Attributes:
         tensor: uint8, shape (H, W, C), on the device; its address never changes.
+        is_reversed: the channels lie in it in reverse, as in the memory of the array: RGB that was seen in BGR.
         lock: held from `upload` until what reads the tensor is done.
     """
 
@@ -36,18 +38,18 @@ class ImageUpload:
         torch = require("torch", install=install_command("torch"), purpose="the pytorch_fp16 runtime")
         is_cuda = device.type == "cuda"
         self._host: Any = torch.zeros(shape, dtype=torch.uint8, pin_memory=is_cuda)
-        self._host_array = self._host.numpy()
         self._uploaded: NDArray[np.uint8] | None = None
         self.tensor: Any = torch.zeros(shape, dtype=torch.uint8, device=device)
+        self.is_reversed = False
         self.lock = threading.Lock()
         self.uploads = 0
         """How many copies were made, for tests and reports."""
 
     @staticmethod
-    def shapes_in_use(device: torch.device) -> list[tuple[int, ...]]:
-        """Return the image shapes (H, W, C) that engines of this process take on a device now."""
+    def in_use(device: torch.device) -> list[tuple[tuple[int, ...], bool]]:
+        """Return shape (H, W, C) and `is_reversed` of the images that engines of this process take on a device now."""
         with _LOOK_UP:
-            return [shape for name, shape in _UPLOADS if name == str(device)]
+            return [(shape, item.is_reversed) for (name, shape), item in _UPLOADS.items() if name == str(device)]
 
     @classmethod
     def of(cls, device: torch.device, shape: tuple[int, ...]) -> ImageUpload:
@@ -66,7 +68,9 @@ class ImageUpload:
         """
         if image_hwc is self._uploaded:
             return
-        np.copyto(self._host_array, image_hwc)
+        self.is_reversed = image_hwc.strides[2] < 0
+        # torch copies with several threads: 0.03 ms for 1080p where numpy takes 0.55 (an H100's computer, 16 cores).
+        self._host.copy_(tensor_view(image_hwc[:, :, ::-1] if self.is_reversed else image_hwc))
         self.tensor.copy_(self._host, non_blocking=True)
         self._uploaded = image_hwc
         self.uploads += 1

@@ -85,6 +85,15 @@ def test_image_gives_what_the_prepared_input_gives() -> None:
         assert np.abs(outputs["batch"] - expected).max() * 60.0 < 1.6
 
 
+def test_channels_in_reverse_are_put_in_order_on_the_device() -> None:
+    inference = _inference()
+    for seed in range(2):
+        image = _image(seed=seed)
+        outputs, expected = inference.infer_image(image[:, :, ::-1]), inference.infer_image(image[:, :, ::-1].copy())
+        assert outputs is not None and expected is not None
+        np.testing.assert_array_equal(outputs["batch"], expected["batch"])
+
+
 def test_engines_that_take_the_same_array_share_one_upload_and_another_array_is_uploaded() -> None:
     first, second = _inference(), _inference(_spec(ResizeMode.CROP))
     image, equal = _image(), _image()
