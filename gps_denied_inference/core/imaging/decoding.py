@@ -16,6 +16,8 @@ from gps_denied_inference.core.imaging.opencv import convert_color, eight_bit_fr
 
 __all__ = ["decode"]
 
+_REVERSED = "COLOR_BGR2RGB"
+
 
 def decode(frame: Frame, color: ColorSpace) -> NDArray[np.uint8]:
     """Decode a frame.
@@ -26,8 +28,8 @@ def decode(frame: Frame, color: ColorSpace) -> NDArray[np.uint8]:
 
     Returns:
         uint8, shape (H, W, 3) RGB or (H, W, 1) gray. Where the samples are already what is asked for (`rgb8`
-        as RGB, `mono8` as gray) it is a view of `frame.data`, rows padded as sent, read-only where that is;
-        otherwise a new array.
+        and `bgr8` as RGB, `mono8` as gray) it is a view of `frame.data`, rows padded as sent, channels in reverse for
+        `bgr8`, read-only where that is; otherwise a new array.
 
     Raises:
         UnsupportedEncodingError: an encoding or compressed format that is not decoded here.
@@ -44,7 +46,12 @@ def decode(frame: Frame, color: ColorSpace) -> NDArray[np.uint8]:
         image = convert_color(_double_width_yuyv(frame), code)[:, ::2]
     else:
         samples = _samples(frame, encoding)
-        image = convert_color(samples, code) if code else samples
+        if code == _REVERSED and encoding.sample_bytes == 1:
+            # No pass over the frame: the preprocessor resizes it as it lies, and the few pixels that are left change
+            # places when they are split into planes anyway.
+            image = samples[:, :, ::-1]
+        else:
+            image = convert_color(samples, code) if code else samples
     # Colour first and depth second, in the order of cv_bridge: rounding once, at the end.
     if encoding.sample_bytes == 2:
         image = eight_bit_from_sixteen(image)

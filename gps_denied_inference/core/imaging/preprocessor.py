@@ -73,9 +73,15 @@ class Preprocessor:
         )
         resized = image_hwc[geometry.source_top : bottom, geometry.source_left : right]
         if resized.shape[:2] != (geometry.target_height, geometry.target_width):
-            resized = self._resampler.resize(resized, geometry.target_height, geometry.target_width)
+            resized = self._resize(resized, geometry.target_height, geometry.target_width)
         self._normalize(resized, geometry)
         return self._batch, self._transform
+
+    def _resize(self, image_hwc: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+        if image_hwc.strides[2] >= 0:
+            return self._resampler.resize(image_hwc, height, width)
+        # RGB seen in reversed BGR: channels are resampled one by one, so their order can wait.
+        return self._resampler.resize(image_hwc[:, :, ::-1], height, width)[:, :, ::-1]
 
     def _lay_out(self, image_height: int, image_width: int) -> ResizeGeometry:
         if self._geometry is None or self._image_size != (image_height, image_width):

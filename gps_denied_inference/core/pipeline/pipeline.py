@@ -94,10 +94,10 @@ class Pipeline:
         The runtime warmed the network itself when it loaded it.
         """
         size = 64
-        data = np.zeros(size * size * 3, np.uint8)
-        # OpenCV converts the colours of bgr8; without OpenCV its absence is said when a frame needs it.
+        data = np.zeros(size * size * 4, np.uint8)
+        # OpenCV converts the colours of bgra8; without OpenCV its absence is said when a frame needs it.
         with contextlib.suppress(RuntimeNotAvailableError):
-            image_hwc = decode(ImageFrame(0, "", "bgr8", size, size, size * 3, False, data), ColorSpace.RGB)
+            image_hwc = decode(ImageFrame(0, "", "bgra8", size, size, size * 4, False, data), ColorSpace.RGB)
             if self.model.spec.preprocess.color is ColorSpace.GRAY:
                 image_hwc = image_hwc[..., :1]
             self._preprocessor.prepare(image_hwc)

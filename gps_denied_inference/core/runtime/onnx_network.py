@@ -114,7 +114,10 @@ def require_declared_interface(session: Any, spec: ArchitectureSpec, source: str
 
 
 class OnnxNetwork:
-    """A session whose inputs and outputs are bound once to buffers on its device.
+    """A session whose outputs are bound once to buffers on its device, and its inputs, too, on a GPU.
+
+    On the CPU the caller's arrays are bound as they are, again only when another array comes: a preprocessor hands over
+    the same one each time. It saves a copy of the input, 0.02–0.04 ms at 3x224x224.
 
     Args:
         session: ready to run; its interface is the specification's.
@@ -131,13 +134,14 @@ class OnnxNetwork:
         self._lock = threading.Lock()  # the buffers are shared by all calls
         self._binding = session.io_binding()
         self._inputs: dict[str, Any] = {}
+        self._bound: dict[str, NDArray[Any]] = {}
         self._outputs: dict[str, Any] = {}
 
     def warm_up(self) -> None:
         """Learn the outputs' shapes from blank inputs of the declared shapes, allocate every buffer, and run."""
         blank = {item.name: np.zeros(item.shape, dtype=item.dtype) for item in self._spec.inputs}
         names = list(self._spec.output_names)
-        for item in self._spec.inputs:
+        for item in self._spec.inputs if self._device != "cpu" else ():
             self._inputs[item.name] = self._allocate(item.shape, np.dtype(item.dtype))
             self._binding.bind_ortvalue_input(item.name, self._inputs[item.name])
         for name, values in zip(names, self._session.run(names, blank), strict=True):
@@ -149,8 +153,8 @@ class OnnxNetwork:
     def forward(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the network. Returns when the device is done; the arrays share no memory with the buffers."""
         with self._lock:
-            for name, buffer in self._inputs.items():
-                buffer.update_inplace(np.ascontiguousarray(inputs[name]))
+            for item in self._spec.inputs:
+                self._hand_over(item.name, inputs[item.name])
             self._binding.synchronize_inputs()
             self._session.run_with_iobinding(self._binding)
             self._binding.synchronize_outputs()
@@ -158,6 +162,15 @@ class OnnxNetwork:
                 name: np.array(buffer.numpy(), dtype=np.float32, order="C", copy=True)
                 for name, buffer in self._outputs.items()
             }
+
+    def _hand_over(self, name: str, values: NDArray[Any]) -> None:
+        if self._device != "cpu":
+            self._inputs[name].update_inplace(np.ascontiguousarray(values))
+        elif self._bound.get(name) is not values:
+            contiguous = np.ascontiguousarray(values)
+            self._binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(contiguous))
+            # Held, so that no other array can be mistaken for it; one that had to be copied is bound anew each time.
+            self._bound[name] = contiguous
 
     def _allocate(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
         return self._ort.OrtValue.ortvalue_from_shape_and_type(

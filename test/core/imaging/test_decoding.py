@@ -80,7 +80,10 @@ def test_byte_order_matters_only_for_wide_samples() -> None:
     np.testing.assert_array_equal(decode(narrow, ColorSpace.RGB), decode(claimed_big, ColorSpace.RGB))
 
 
-@pytest.mark.parametrize(("name", "color"), [("rgb8", ColorSpace.RGB), ("mono8", ColorSpace.GRAY)])
+@pytest.mark.parametrize(
+    ("name", "color"),
+    [("rgb8", ColorSpace.RGB), ("bgr8", ColorSpace.RGB), ("8UC3", ColorSpace.RGB), ("mono8", ColorSpace.GRAY)],
+)
 @pytest.mark.parametrize("padding", [0, 5])
 def test_images_that_need_no_conversion_are_views_of_the_message(name: str, color: ColorSpace, padding: int) -> None:
     frame = frame_of(four_block_image(), name, padding=padding)

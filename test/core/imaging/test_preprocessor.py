@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gps_denied_inference.core.contracts import ColorSpace, PreprocessSpec, ResizeMode
 from gps_denied_inference.core.errors import InferenceError, SettingsError
 from gps_denied_inference.core.imaging import Preprocessor
-from gps_denied_inference.core.imaging.resampling import NumpyResampler
+from gps_denied_inference.core.imaging.resampling import RESAMPLERS, NumpyResampler
 
 SPEC = PreprocessSpec(24, 32, ColorSpace.RGB, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -34,6 +34,20 @@ def test_an_image_of_the_right_size_is_only_normalized() -> None:
     np.testing.assert_allclose(batch, normalized(image, SPEC), rtol=1e-6, atol=1e-6)
     points = np.array([[3.0, 4.5]])
     np.testing.assert_allclose(transform.original_from_network(points), points)
+
+
+@pytest.mark.parametrize("mode", ResizeMode)
+@pytest.mark.parametrize("resampler", RESAMPLERS)
+@pytest.mark.parametrize("size", [(24, 32), (70, 96), (20, 25)])
+def test_reversed_channels_give_the_same_bits_as_a_converted_copy(
+    mode: ResizeMode, resampler: str, size: tuple[int, int]
+) -> None:
+    bgr = noise(*size)
+    bgr.flags.writeable = False
+    preprocessor = Preprocessor(dataclasses.replace(SPEC, resize_mode=mode), resampler=RESAMPLERS[resampler]())
+    viewed = preprocessor.prepare(bgr[:, :, ::-1])[0].copy()
+    converted, _ = preprocessor.prepare(np.ascontiguousarray(bgr[:, :, ::-1]))
+    np.testing.assert_array_equal(viewed, converted)
 
 
 def test_stretch_resizes_before_it_normalizes() -> None:

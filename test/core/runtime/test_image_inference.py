@@ -156,3 +156,11 @@ def test_graphs_of_two_sizes_are_kept_and_no_more() -> None:
     for height in (60, 61, 60, 61, 62, 60):
         assert inference.infer_image(_image(height)) is not None
     assert len(recorded) == 4
+
+
+def test_channels_in_reverse_are_turned_round_on_the_device() -> None:
+    bgr = _image(seed=3)
+    viewed = _inference().infer_image(bgr[:, :, ::-1])
+    copied = _inference().infer_image(np.ascontiguousarray(bgr[:, :, ::-1]))
+    assert viewed is not None and copied is not None
+    np.testing.assert_array_equal(viewed["batch"], copied["batch"])
