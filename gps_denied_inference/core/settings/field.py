@@ -46,9 +46,9 @@ class SettingField:
             return "one of " + ", ".join(repr(choice) for choice in self.choices) if self.choices else "a string"
         kind = "an integer" if isinstance(self.default, int) else "a finite number"
         if self.minimum is not None and self.maximum is not None:
-            return f"{kind} from {self.minimum:g} to {self.maximum:g}"
+            return f"{kind} from {_plain(self.minimum)} to {_plain(self.maximum)}"
         if self.minimum is not None:
-            return f"{kind} of at least {self.minimum:g}"
+            return f"{kind} of at least {_plain(self.minimum)}"
         return kind
 
     def validated(self, value: object, *, prefix: str = "") -> SettingValue:
@@ -84,3 +84,8 @@ class SettingField:
 
     def _is_in_range(self, number: float) -> bool:
         return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+
+
+def _plain(number: float) -> str:
+    """A bound with all its digits: `1e+06`, and 2**40 rounded, are not what a parameter file takes."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"

@@ -124,3 +124,15 @@ def test_every_number_in_range_is_accepted(poll_hz: float) -> None:
 def test_every_number_out_of_range_is_refused(poll_hz: float) -> None:
     with pytest.raises(SettingsError):
         settings_from_mapping({"thermal_poll_hz": poll_hz})
+
+
+@pytest.mark.parametrize(
+    ("item", "allowed"),
+    [
+        (SettingField("a", 0, "", minimum=0, maximum=2**40), "an integer from 0 to 1099511627776"),
+        (SettingField("a", 0.5, "", minimum=0.001, maximum=1e6), "a finite number from 0.001 to 1000000"),
+        (SettingField("a", 1.0, "", minimum=1000000.0), "a finite number of at least 1000000"),
+    ],
+)
+def test_bounds_are_told_with_all_their_digits(item: SettingField, allowed: str) -> None:
+    assert item.allowed == allowed
