@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -79,15 +78,6 @@ def test_superpoint_in_half_precision_finds_the_same() -> None:
         second = emulate_half_precision(module)(gray())
     pixels = [{tuple(point) for point in output[0][0].int().tolist()} for output in (first, second)]
     assert len(pixels[0] & pixels[1]) >= 0.9 * len(pixels[0])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Two threads of a network wait for each other longer than they compute, where others have the processors."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

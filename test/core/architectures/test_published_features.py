@@ -103,10 +103,11 @@ def test_padded_matches_are_those_of_kornia_without_padding(name: str) -> None:
     assert np.mean(np.linalg.norm(moved - MOVED_BY_PX, axis=1) < 3.0) > 0.95, "matches are right, not only equal"
 
 
-def test_half_precision_matches_alike() -> None:
-    first, second = (golden_features("xfeat", key) for key in ("crop", "moved"))
-    indices, _ = match("lighterglue_xfeat", first, second)
-    halved, _ = match("lighterglue_xfeat", first, second, in_half_precision=True)
+@pytest.mark.parametrize("name", MATCHERS)
+def test_half_precision_matches_alike(name: str) -> None:
+    first, second = (golden_features(MATCHERS[name], key) for key in ("crop", "moved"))
+    indices, _ = match(name, first, second)
+    halved, _ = match(name, first, second, in_half_precision=True)
     same = {tuple(pair) for pair in indices.tolist()} & {tuple(pair) for pair in halved.tolist()}
     assert len(same) >= 0.95 * len(indices)
 
