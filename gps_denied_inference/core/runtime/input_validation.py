@@ -14,8 +14,13 @@ from gps_denied_inference.core.errors import InferenceError
 __all__ = ["validate_inputs"]
 
 
-def validate_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]]) -> None:
+def validate_inputs(
+    specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]], *, looks_for_nan: bool = True
+) -> None:
     """Check names, shapes, dtypes and values against what the engine declares.
+
+    Args:
+        looks_for_nan: False when the engine itself looks for NaN and Inf.
 
     Raises:
         InferenceError: names the input, what came and what was expected.
@@ -31,20 +36,6 @@ def validate_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[An
             raise InferenceError(f"input '{spec.name}' has shape {values.shape}; the engine takes {spec.shape}")
         if values.dtype != np.dtype(spec.dtype):
             raise InferenceError(f"input '{spec.name}' has dtype {values.dtype}; the engine takes {spec.dtype}")
-        if not _is_finite(values):
+        if looks_for_nan and not bool(np.isfinite(values).all()):
             count = int(np.count_nonzero(~np.isfinite(values)))
             raise InferenceError(f"input '{spec.name}' has {count} values that are NaN or Inf; drop the frame")
-
-
-def _is_finite(values: NDArray[Any]) -> bool:
-    """Tell whether all values are finite.
-
-    NaN and Inf survive in a sum of squares, which BLAS adds up several times as fast as they can be looked for one by
-    one; a sum that overflows without them is looked at closely.
-    """
-    if values.dtype in (np.float32, np.float64) and values.flags.c_contiguous:
-        flat = values.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.dot(flat, flat)):
-                return True
-    return bool(np.isfinite(values).all())

@@ -124,7 +124,7 @@ class PytorchFp16Runtime:
         """Run one forward pass; see `InferenceRuntime.infer`. The arrays returned are the caller's."""
         network = self._networks.get(handle)
         start_ns = self._clock()
-        validate_inputs(handle.input_specs, inputs)
+        validate_inputs(handle.input_specs, inputs, looks_for_nan=not network.is_recorded)
         validated_ns = self._clock()
         with backend_errors(f"running '{handle.model_name}'"):
             outputs = network.forward(inputs)
