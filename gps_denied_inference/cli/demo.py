@@ -11,7 +11,7 @@ from typing import Any
 from gps_denied_inference.cli.console import say, table
 from gps_denied_inference.cli.demonstration.plan import DemoPlan, quick_plan
 from gps_denied_inference.cli.demonstration.run import run_demo
-from gps_denied_inference.core.evaluation import FlightReport, HeatEpisode
+from gps_denied_inference.core.evaluation import FlightReport, HeatEpisode, RefinementScore
 
 __all__ = ["add_parser", "run"]
 
@@ -21,9 +21,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="fly over a real orthophoto, replay the flight to the node, report",
-        description="Flies a virtual nadir camera over a real orthophoto, embeds the map, starts the inference node as "
-        "a process of its own, replays the flight to it over DDS, retrieves the position of each frame and writes "
-        "report.html and report.json. Ends with status 1 when recall or accounting miss their bounds.",
+        description="Flies a virtual nadir camera over a real orthophoto, describes the map's tiles, "
+        "starts the nodes for descriptors, local features, place recognition and matching as processes of their own, "
+        "replays the flight to them over DDS, ranks the candidates of frames again, matches them with the best tile, "
+        "and writes report.html and report.json with the positions by both. Ends with status 1 when recall, error or "
+        "accounting miss their bounds.",
     )
     parser.add_argument("--output", type=Path, default=Path("build/demo"), help="folder (default build/demo)")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; recall is not judged")
@@ -52,7 +54,8 @@ def _rows(report: FlightReport, duration_s: float) -> list[tuple[str, str]]:
         ("lost in transport", str(accounting.frames_lost_in_transport)),
         ("recall@1", f"{score.recall_at_1:.3f} within {score.within_m:.1f} m"),
         ("recall@1, random weights", f"{report.random_score.recall_at_1:.3f}"),
-        ("median error", f"{score.median_error_m:.1f} m"),
+        ("median error, best tile", f"{score.median_error_m:.1f} m"),
+        ("median error, refined", _refined(report.refinement)),
         ("latency p50 / p95 / p99", f"{latency.p50:.1f} / {latency.p95:.1f} / {latency.p99:.1f} ms"),
         ("of it, not the network", f"{overhead.p50:.1f} / {overhead.p95:.1f} ms (p50 / p95)"),
         (
@@ -64,6 +67,13 @@ def _rows(report: FlightReport, duration_s: float) -> list[tuple[str, str]]:
         ("runtime", f"{facts.runtime}, {facts.precision} on {facts.device}"),
         ("took", f"{duration_s:.0f} s"),
     ]
+
+
+def _refined(score: RefinementScore) -> str:
+    return (
+        f"{score.median_error_m:.1f} m on {score.refined_frames} of {score.frames} frames, their best tiles "
+        f"{score.retrieved_median_error_m:.1f} m"
+    )
 
 
 def _heat(episode: HeatEpisode) -> str:

@@ -118,6 +118,7 @@ def replay_live(
     options: LiveReplayOptions,
     *,
     on_frame: Callable[[int], None] | None = None,
+    settle: Callable[[], None] = lambda: None,
 ) -> LiveReplayReport:
     """Play a topic of a bag to a running node and record what it answers.
 
@@ -128,6 +129,7 @@ def replay_live(
         topic: of its images.
         options: pace, places and limits.
         on_frame: called after each image with the number sent so far.
+        settle: called when the node has counted every image; what is published until it returns is recorded, too.
 
     Raises:
         ReplayError: no active node answers within the limit, or the output cannot be written.
@@ -145,7 +147,9 @@ def replay_live(
             writer = BagWriter(options.output, output_bag_topics(options.namespace), storage=options.storage)
         player = _Player(reader, topic, options, writer, context)
         try:
-            return player.play(on_frame)
+            report = player.play(on_frame)
+            settle()
+            return report
         finally:
             player.close()
     finally:

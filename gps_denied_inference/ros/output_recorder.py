@@ -25,6 +25,9 @@ _TOPICS = (
     ("model_info", "ModelInfo", _LATCHED),
     ("engine_health", "EngineHealth", TopicQos(depth=_DEPTH)),
     ("thermal_state", "ThermalState", _LATCHED),
+    # Of the nodes behind it, where they run.
+    ("place_candidates", "PlaceCandidates", TopicQos(depth=_DEPTH)),
+    ("feature_matches", "FeatureMatches", TopicQos(depth=_DEPTH)),
 )
 _FEATURES = ("global_descriptor", "local_features")
 

@@ -12,6 +12,8 @@ pytest.importorskip("rclpy", reason="live replay needs ROS 2")
 
 from dds_segments import fast_dds_segments, remove_abandoned
 
+from gps_denied_inference.cli.demonstration.live import own_domain
+from gps_denied_inference.core.index import load_tile_index, tile_of_frame_id
 from gps_denied_inference.core.replay import BagReader
 
 
@@ -49,6 +51,29 @@ def test_node_of_the_demo_answers_with_the_real_network(
     assert figures["facts"]["is_gated"] and figures["facts"]["provider"].startswith("CPUExecutionProvider of ")
     assert figures["recall_at_1"] > figures["recall_at_1_random"]
     assert figures["facts"]["weights_sha256"].startswith("579344248a93")
+
+
+def test_frames_go_on_to_positions_through_every_node_and_are_accounted_for(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    output, result = demo
+    figures = json.loads((output / "report.json").read_text())
+    refinement = figures["refinement"]
+    assert figures["refined_frames"] + sum(refinement["not_refined"].values()) == figures["frames_published"]
+    assert refinement["reranked_frames"] >= figures["refined_frames"] > 0
+    assert figures["median_error_refined_m"] < refinement["median_error_retrieved_m"]
+    for node in refinement["nodes"]:
+        assert node["received"] == node["published"] + sum(node["dropped"].values()) + node["pending"], node
+    assert [node["sent"] for node in refinement["nodes"][:2]] == [30, figures["frames_published"]]
+    assert "median error, refined" in result.stdout
+    assert "From the best tile to a position" in (output / "report.html").read_text()
+    index = load_tile_index(output / "map.index")
+    with BagReader(output / "output_bag") as reader:
+        places = [reader.decode(cdr, kind) for _, kind, cdr in reader.messages("/place_candidates")]
+        matches = [reader.decode(cdr, kind) for _, kind, cdr in reader.messages("/feature_matches")]
+    assert {place.index_sha256 for place in places} == {index.sha256}
+    assert {tile_of_frame_id(match.second_header.frame_id)[0] for match in matches} == {index.sha256}
+    assert len(matches) >= figures["refined_frames"]
 
 
 def test_demo_compares_both_runtimes_on_every_third_frame(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -92,15 +117,15 @@ def test_live_replay_without_a_node_ends_in_one_sentence(
         " connect_timeout_s=1.0))\n"
         "    except ReplayError as error: print(error)\n"
     )
-    environment = os.environ | {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": str(tmp_path)}
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(output / "flight_bag")],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
+    with own_domain(tmp_path) as environment:
+        result = subprocess.run(
+            [sys.executable, "-c", code, str(output / "flight_bag")],
+            capture_output=True,
+            text=True,
+            env=os.environ | environment,
+            timeout=60,
+            check=False,
+        )
     assert "nobody subscribed to /nobody/image/compressed within 1 s" in result.stdout, result.stderr
 
 

@@ -12,11 +12,14 @@ from gps_denied_inference.core.evaluation import (
     HealthSample,
     ImagePair,
     MapPicture,
+    NodeAccounting,
+    NotRefined,
     ReplayAccounting,
     RunFacts,
     RuntimeAgreement,
     ThermalSample,
     percentiles,
+    score_refinement,
     score_retrieval,
 )
 
@@ -53,7 +56,17 @@ def flight_report(**changes: object) -> FlightReport:
     generator = np.random.default_rng(0)
     timings = StageTimings(0.1, 1.0, 0.5, 20.0, 0.2, 21.8)
     frames = tuple(
-        FrameOutcome(index / 10, (index, 50.0), (index + 3.0, 54.0), 0.9, 5.0, index != 7, timings, 25.0 + index)
+        FrameOutcome(
+            index / 10,
+            (index, 50.0),
+            (index + 3.0, 54.0),
+            0.9,
+            5.0,
+            index != 7,
+            timings,
+            25.0 + index,
+            *(((index + 1.0, 50.0), 1.0, 40) if index % 2 else (None, None, 0, NotRefined.SKIPPED)),
+        )
         for index in range(20)
     )
     score = score_retrieval(np.full(20, 5.0), 22.5)
@@ -64,6 +77,12 @@ def flight_report(**changes: object) -> FlightReport:
         true_track_m=tuple(frame.true_m for frame in frames),
         score=score,
         random_score=replace(score, recall_at_1=0.2),
+        refinement=score_refinement(
+            ((frame.error_m, frame.refined_error_m, frame.not_refined) for frame in frames),
+            reranked_frames=10,
+            changed_frames=2,
+            nodes=(NodeAccounting("matches of the features", 20, 20, 10, {"unpaired": 10}, 0),),
+        ),
         agreement=RuntimeAgreement(
             "onnx_trt_ep", "pytorch_fp16", 20, 0.9999998, 0.9999999, percentiles([6.0]), percentiles([24.0])
         ),

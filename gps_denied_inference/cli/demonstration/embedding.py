@@ -1,43 +1,35 @@
-"""Descriptors of the map's tiles, for several networks at once, each in processes of its own."""
+"""What networks make of the map's tiles, and of the flight's frames."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.cli.demonstration.flight_bag import IMAGE_TOPIC
+from gps_denied_inference.cli.demonstration.worker_pool import count_image, run_jobs, slices
 from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.assembly import assemble_pipeline
-from gps_denied_inference.core.contracts import GlobalDescriptor, ImageFrame
-from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError, ReplayError
+from gps_denied_inference.core.contracts import GlobalDescriptor, ImageFrame, LocalFeatures
+from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.flight import TileGrid, load_orthophoto, render_tile
-from gps_denied_inference.core.index import TileIndex
+from gps_denied_inference.core.index import TileFeatures, TileIndex, TileIndexDetails
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.pipeline import Pipeline
 from gps_denied_inference.core.replay import BagReader
 from gps_denied_inference.core.settings import Settings
 
-__all__ = ["EmbeddingTask", "NetworkEmbedding", "embed_tiles", "write_random_checkpoint"]
-
-_REPORT_EVERY = 16
-_POLL_S = 0.2
+__all__ = ["DescribedMap", "EmbeddingTask", "NetworkEmbedding", "describe_map", "write_random_checkpoint"]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingTask:
-    """What one network embeds.
+    """What one network of global descriptors embeds.
 
     Attributes:
         settings: of the network.
@@ -61,20 +53,25 @@ class NetworkEmbedding:
     frames: dict[int, NDArray[np.float32]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    settings: Settings
-    orthophoto: Path
-    grid: TileGrid
-    first: int
-    last: int
-    flight_bag: Path | None
+@dataclass(frozen=True, slots=True, eq=False)
+class DescribedMap:
+    """What all networks made of it.
+
+    Attributes:
+        embeddings: one a task.
+        features: local features of the tiles; they belong to no index yet.
+    """
+
+    embeddings: list[NetworkEmbedding]
+    features: TileFeatures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _JobResult:
-    space_id: str
-    tiles: NDArray[np.float32]
+class _Slice:
+    """What became of some of the views."""
+
+    details: tuple[str, str, str]  # space_id, model, SHA-256 of the weights
+    tiles: list[Any]
     frames: dict[int, NDArray[np.float32]]
 
 
@@ -90,121 +87,104 @@ def write_random_checkpoint(path: Path, model: str, seed: int) -> None:
     torch.save(default_registry().lookup(model).build().state_dict(), path)
 
 
-def embed_tiles(
-    tasks: list[EmbeddingTask], orthophoto: Path, grid: TileGrid, show: Callable[[int], None]
-) -> list[NetworkEmbedding]:
-    """Embed every tile with every network, through the same pipeline that the node runs.
-
-    One process a core, one thread a process: at batch 1 two processes do twice the work of one with two threads.
+def describe_map(
+    tasks: Sequence[EmbeddingTask], local: Settings, orthophoto: Path, grid: TileGrid, show: Callable[[int], None]
+) -> DescribedMap:
+    """Put every tile through every network, through the same pipeline that the node runs.
 
     Args:
-        tasks: one a network.
+        tasks: one for each network of global descriptors.
+        local: settings of a network of local features; its `top_k` are kept of a tile. Tiles are seen with as many
+            pixels as it takes.
         orthophoto: file.
         grid: of tiles.
-        show: called with the number of images embedded so far.
+        show: called with the number of images so far.
 
     Raises:
         GpsDeniedInferenceError: a network could not be loaded or failed; a process died.
     """
-    processes = max(len(tasks), min(len(os.sched_getaffinity(0)), 8))
-    slices = max(1, processes // len(tasks))
-    edges = [len(grid.views) * index // slices for index in range(slices + 1)]
-    jobs = [
-        [
-            _Job(task.settings, orthophoto, grid, first, last, task.flight_bag if first == 0 else None)
-            for first, last in pairwise(edges)
-        ]
-        for task in tasks
-    ]
-    context = multiprocessing.get_context("spawn")
-    done = context.Queue()
-    with (
-        _one_thread_a_process(),
-        ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(done,)) as pool,
-    ):
-        futures = [[pool.submit(_embed, job) for job in of_task] for of_task in jobs]
-        _follow([future for of_task in futures for future in of_task], done, show)
-        results = [[future.result() for future in of_task] for of_task in futures]
-    return [_joined(of_task, grid) for of_task in results]
+    ranges = slices(len(grid.views))
+    # The slowest network first, so that the processes end together.
+    jobs = [partial(_extract, local, orthophoto, grid, first, last) for first, last in ranges]
+    for task in tasks:
+        for number, (first, last) in enumerate(ranges):
+            bag = None if number else task.flight_bag
+            jobs.append(partial(_embed, task.settings, orthophoto, grid, first, last, bag))
+    results = run_jobs(jobs, show)
+    parts = [results[start : start + len(ranges)] for start in range(0, len(results), len(ranges))]
+    return DescribedMap([_embedding(of_task, grid) for of_task in parts[1:]], _features(parts[0], local, grid))
 
 
-def _follow(futures: list[Future[_JobResult]], done: Any, show: Callable[[int], None]) -> None:
-    count = 0
-    while not all(future.done() for future in futures):
-        try:
-            count += done.get(timeout=_POLL_S)
-            show(count)
-        except Empty:
-            pass
-        for future in futures:
-            error = future.exception() if future.done() else None
-            if error is None:
-                continue
-            for other in futures:
-                other.cancel()
-            if isinstance(error, GpsDeniedInferenceError):
-                raise error
-            raise ReplayError(f"a process that embeds tiles failed: {error}") from error
-    while not done.empty():
-        count += done.get()
-    show(count)
-
-
-def _joined(results: list[_JobResult], grid: TileGrid) -> NetworkEmbedding:
+def _embedding(parts: Sequence[_Slice], grid: TileGrid) -> NetworkEmbedding:
+    space_id, model, weights_sha256 = parts[0].details
+    camera = grid.camera
     index = TileIndex(
-        results[0].space_id,
-        np.concatenate([result.tiles for result in results]),
+        space_id,
+        np.stack([values for part in parts for values in part.tiles]),
         np.array([(view.x_m, view.y_m) for view in grid.views], np.float64),
         np.array([view.heading_deg for view in grid.views], np.float64),
+        TileIndexDetails(
+            model=model,
+            weights_sha256=weights_sha256,
+            side_m=grid.side_m,
+            aspect=camera.width_px / camera.height_px,
+        ),
     )
-    return NetworkEmbedding(index, results[0].frames)
+    return NetworkEmbedding(index, parts[0].frames)
 
 
-@contextmanager
-def _one_thread_a_process() -> Iterator[None]:
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+def _features(parts: Sequence[_Slice], local: Settings, grid: TileGrid) -> TileFeatures:
+    tiles: list[LocalFeatures] = [tile for part in parts for tile in part.tiles]
+    space_id, model, _ = parts[0].details
+    top_k = local.engine().top_k
+    return TileFeatures.of_tiles(
+        tiles,
+        top_k or max(tile.count for tile in tiles),
+        index_sha256="",
+        space_id=space_id,
+        model=model,
+        meters_per_pixel=grid.side_m / min(tiles[0].image_height, tiles[0].image_width),
+    )
 
 
-_done: Any = None
-"""Queue of a worker process to its parent: how many images were embedded since the last entry."""
+# In a worker process.
 
 
-def _start(done: Any) -> None:
-    # The pool's initializer has no other way to hand something to its process.
-    global _done
-    _done = done
-    # Ctrl-C reaches the whole process group; the parent says what there is to say.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _embed(job: _Job) -> _JobResult:
-    orthophoto = load_orthophoto(job.orthophoto)
+def _embed(
+    settings: Settings, orthophoto_path: Path, grid: TileGrid, first: int, last: int, flight_bag: Path | None
+) -> _Slice:
+    orthophoto = load_orthophoto(orthophoto_path)
     tiles, frames = [], {}
-    with assemble_pipeline(job.settings) as pipeline:
-        for view in job.grid.views[job.first : job.last]:
-            tiles.append(_describe(pipeline, _frame_from_tile(render_tile(orthophoto, job.grid, view))))
-            _count(len(tiles))
-        if job.flight_bag is not None:
-            with BagReader(job.flight_bag) as reader:
+    with assemble_pipeline(settings) as pipeline:
+        for view in grid.views[first:last]:
+            tiles.append(_describe(pipeline, _frame_from_tile(render_tile(orthophoto, grid, view))))
+            count_image()
+        if flight_bag is not None:
+            with BagReader(flight_bag) as reader:
                 for image in reader.images(reader.choose_image_topic(IMAGE_TOPIC)):
                     frame = reader.frame(image)
                     frames[frame.stamp_ns] = _describe(pipeline, frame)
-                    _count(len(frames))
-        _done.put((len(tiles) % _REPORT_EVERY) + (len(frames) % _REPORT_EVERY))
-        return _JobResult(pipeline.model.space_id, np.stack(tiles), frames)
+                    count_image()
+        return _Slice(_details(pipeline), tiles, frames)
 
 
-def _count(done: int) -> None:
-    if done % _REPORT_EVERY == 0:
-        _done.put(_REPORT_EVERY)
+def _extract(settings: Settings, orthophoto_path: Path, grid: TileGrid, first: int, last: int) -> _Slice:
+    orthophoto = load_orthophoto(orthophoto_path)
+    tiles = []
+    with assemble_pipeline(settings) as pipeline:
+        takes = pipeline.model.spec.preprocess
+        finer = replace(grid, camera=replace(grid.camera, width_px=takes.width, height_px=takes.height))
+        for view in grid.views[first:last]:
+            features = pipeline.process(_frame_from_tile(render_tile(orthophoto, finer, view))).features
+            if not isinstance(features, LocalFeatures):
+                raise InferenceError(f"'{pipeline.model.name}' gives no local features; take one that does")
+            tiles.append(features)
+            count_image()
+        return _Slice(_details(pipeline), tiles, {})
+
+
+def _details(pipeline: Pipeline) -> tuple[str, str, str]:
+    return pipeline.model.space_id, pipeline.model.name, pipeline.model.weights_sha256
 
 
 def _describe(pipeline: Pipeline, frame: Any) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from gps_denied_inference import __version__
 from gps_denied_inference.cli.demonstration.embedding import NetworkEmbedding
 from gps_denied_inference.cli.demonstration.flight_bag import IMAGE_TOPIC
 from gps_denied_inference.cli.demonstration.live import LiveRun
+from gps_denied_inference.cli.demonstration.localization import Localization
 from gps_denied_inference.cli.demonstration.measurement import RecordedFrame, Recording
 from gps_denied_inference.cli.demonstration.plan import DemoPlan
+from gps_denied_inference.cli.demonstration.refine import best_tile, refined_position_m, refinement_score
 from gps_denied_inference.core.evaluation import (
     FlightReport,
     FrameOutcome,
     HeatEpisode,
     ImagePair,
     MapPicture,
+    NotRefined,
+    RefinementScore,
     ReplayAccounting,
     RetrievalScore,
     RunFacts,
@@ -34,7 +39,7 @@ from gps_denied_inference.core.evaluation import (
     self_similarity,
 )
 from gps_denied_inference.core.flight import Orthophoto, TileGrid, render_tile
-from gps_denied_inference.core.index import TileIndex, TileMatch
+from gps_denied_inference.core.index import TileFeatures, TileIndex, TileMatch
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.replay import BagReader
 
@@ -54,21 +59,25 @@ def evaluate(
     orthophoto: Orthophoto,
     flight_bag: Path,
     truth: Mapping[int, tuple[float, float]],
-    embeddings: tuple[NetworkEmbedding, NetworkEmbedding],
+    map_files: tuple[TileIndex, TileFeatures],
+    random: NetworkEmbedding,
     agreement: RuntimeAgreement,
     live: LiveRun,
+    localization: Localization,
     recording: Recording,
     heat: HeatEpisode,
 ) -> FlightReport:
-    """Retrieve the position of every published frame and put the report together.
+    """Put the position of every published frame, and the report, together.
 
     Args:
         truth: true positions by stamp.
-        embeddings: of the trained and of the random network.
+        map_files: that the nodes had.
+        random: what the network with random weights made of map and frames.
         agreement: of the runtime that flew with the baseline.
+        localization: the nodes behind the first one.
         heat: the heat episode.
     """
-    trained, random = embeddings
+    index, features = map_files
     within_m = grid.side_m / 2
     latency_of = live.latency_by_stamp_ms()
     first_ns = min(truth)
@@ -76,9 +85,23 @@ def evaluate(
     matches: list[TileMatch] = []
     recorded = sorted(recording.frames, key=lambda frame: frame.stamp_ns)
     for frame in recorded:
-        match = trained.index.search(frame.values, frame.space_id)[0]
+        match = best_tile(frame, recording, index)
         matches.append(match)
-        frames.append(_outcome(frame, match, truth[frame.stamp_ns], first_ns, within_m, latency_of[frame.stamp_ns]))
+        stamp_ns = frame.stamp_ns
+        outcome = _outcome(frame, match, truth[stamp_ns], first_ns, within_m, latency_of[stamp_ns])
+        matched = recording.matches.get(stamp_ns)
+        refined = refined_position_m(
+            stamp_ns,
+            live.refinement,
+            matched,
+            index,
+            features,
+            camera=plan.flight.camera,
+            minimum_inliers=plan.minimum_inliers,
+        )
+        inliers = 0 if matched is None else matched.geometry.inlier_count
+        frames.append(_with_refinement(outcome, refined, inliers))
+    refinement = refinement_score(frames, live, recording, localization)
     score = score_retrieval(np.array([frame.error_m for frame in frames]), within_m)
     random_score = _score_of_frames(random.index, random.frames, truth, within_m)
     overhead = [frame.latency_ms - frame.timings.infer_ms for frame in frames]
@@ -91,6 +114,7 @@ def evaluate(
         true_track_m=tuple(track),
         score=score,
         random_score=random_score,
+        refinement=refinement,
         agreement=agreement,
         latency_ms=percentiles([frame.latency_ms for frame in frames]),
         node_latency_ms=percentiles([frame.timings.total_ms for frame in frames]),
@@ -101,7 +125,7 @@ def evaluate(
         map_picture=_map_picture(orthophoto),
         pairs=_pairs(flight_bag, orthophoto, grid, frames, recorded, matches),
         problems=(
-            *missed_bounds(plan, accounting, score, random_score, agreement, live),
+            *missed_bounds(plan, accounting, score, random_score, refinement, agreement, live),
             *heat.problems(judges_steps=plan.heat.judges_steps),
         ),
         heat=heat,
@@ -127,6 +151,15 @@ def _outcome(
         timings=frame.timings,
         latency_ms=latency_ms,
     )
+
+
+def _with_refinement(
+    outcome: FrameOutcome, refined: tuple[float, float] | NotRefined, inlier_count: int
+) -> FrameOutcome:
+    if isinstance(refined, NotRefined):
+        return replace(outcome, not_refined=refined, inlier_count=inlier_count)
+    error_m = float(position_errors_m([refined], [outcome.true_m])[0])
+    return replace(outcome, refined_m=refined, refined_error_m=error_m, inlier_count=inlier_count)
 
 
 def _score_of_frames(
@@ -157,11 +190,12 @@ def missed_bounds(
     accounting: ReplayAccounting,
     score: RetrievalScore,
     random_score: RetrievalScore,
+    refinement: RefinementScore,
     agreement: RuntimeAgreement,
     live: LiveRun,
 ) -> list[str]:
     """Return what the run did not live up to, in words; empty when it passed. NaN never passes."""
-    problems = accounting.violations()
+    problems = [*accounting.violations(), *refinement.violations()]
     if not agreement.cosine_min >= plan.minimum_agreement:
         problems.append(
             f"{agreement.flown} and {agreement.baseline} disagree: cosine {agreement.cosine_min:.6f} on one frame, "
@@ -171,6 +205,19 @@ def missed_bounds(
         problems.append(f"the replay was interrupted: {live.interruption}")
     if live.exit_status != 0:
         problems.append(f"the node ended with status {live.exit_status} after SIGINT")
+    problems += [f"{name} ended with status {status} after SIGINT" for name, status in live.failed_nodes.items()]
+    if not refinement.coverage >= plan.minimum_coverage:
+        problems.append(
+            f"{refinement.refined_frames} of {refinement.frames} frames were refined, expected a share of at least "
+            f"{plan.minimum_coverage:g}"
+        )
+    if plan.minimum_coverage and not (
+        refinement.median_error_m <= plan.maximum_refined_share * refinement.retrieved_median_error_m
+    ):
+        problems.append(
+            f"the refined positions' median error is {refinement.median_error_m:.2f} m, that of the same frames' best "
+            f"tiles {refinement.retrieved_median_error_m:.2f} m; expected at most {plan.maximum_refined_share:g} of it"
+        )
     if not score.recall_at_1 >= plan.minimum_recall_at_1:
         problems.append(f"recall@1 is {score.recall_at_1:.3f}, below {plan.minimum_recall_at_1:g}")
     gain = score.recall_at_1 - random_score.recall_at_1
@@ -267,6 +314,8 @@ def _pairs(
         outcome = frames[index]
         label = "worst frame, " if index == worst else ""
         caption = f"{label}t = {outcome.time_s:.1f} s, error {outcome.error_m:.1f} m, cosine {outcome.similarity:.2f}"
+        if outcome.refined_error_m is not None:
+            caption += f"; refined {outcome.refined_error_m:.1f} m by {outcome.inlier_count} inliers"
         pairs.append(ImagePair(caption, jpegs[index], _jpeg(tile, 85), outcome.is_recalled))
     return tuple(pairs)
 

@@ -12,10 +12,8 @@ import yaml
 from gps_denied_inference.cli.demonstration.live import LiveRun, run_live
 from gps_denied_inference.cli.demonstration.measurement import health_sample
 from gps_denied_inference.cli.demonstration.runtimes import PRODUCTION
-from gps_denied_inference.core.architectures import default_registry, sized_name
+from gps_denied_inference.core.architectures import sized_name
 from gps_denied_inference.core.contracts import PrecisionMode
-from gps_denied_inference.core.engines import EngineStore, probe_host
-from gps_denied_inference.core.engines.build import STAGES, BuildRequest, build_engine
 from gps_denied_inference.core.errors import ReplayError
 from gps_denied_inference.core.evaluation import (
     HeatEpisode,
@@ -28,9 +26,7 @@ from gps_denied_inference.core.governor import Ladder, read_ladder
 from gps_denied_inference.core.interface import stamp_ns_from_message, thermal_state_from_message
 from gps_denied_inference.core.replay import BagReader
 
-__all__ = ["HeatPlan", "build_heat_engines", "run_heat_episode"]
-
-_MODEL = "xfeat"
+__all__ = ["HeatPlan", "run_heat_episode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +34,7 @@ class HeatPlan:
     """How the episode goes.
 
     Attributes:
+        model: that flies, of local features.
         rate: pace of the flight; 1.0 is that of its recording.
         hot_s: when the throttling begins and ends, seconds after the node was configured.
         dwell_s, stable_s: of the ladder.
@@ -45,6 +42,7 @@ class HeatPlan:
         judges_steps: the ladder must have been gone down to its end and up again.
     """
 
+    model: str = "xfeat"
     rate: float = 1.0
     hot_s: tuple[float, float] = (10.0, 18.0)
     dwell_s: float = 1.5
@@ -55,12 +53,8 @@ class HeatPlan:
     @property
     def models(self) -> tuple[str, ...]:
         """Networks whose engines the ladder needs."""
-        return (_MODEL,) if self.smaller_input is None else (_MODEL, sized_name(_MODEL, *self.smaller_input))
-
-    @property
-    def stages(self) -> int:
-        """Steps of `build_heat_engines`."""
-        return len(self.models) * len(STAGES)
+        smaller = self.smaller_input
+        return (self.model,) if smaller is None else (self.model, sized_name(self.model, *smaller))
 
     def rungs(self) -> list[dict[str, Any]]:
         """Return the ladder as its file has it."""
@@ -73,29 +67,6 @@ class HeatPlan:
         return [*found, {"name": "half the rate", **fewer, "max_rate_hz": 5.0}]
 
 
-def build_heat_engines(plan: HeatPlan, store: Path, show: Callable[[int], None]) -> None:
-    """Prepare the engines of the episode's ladder.
-
-    Args:
-        store: an engine store.
-        show: called with the number of stages done, of `plan.stages`.
-
-    Raises:
-        EngineBuildError: the weights or packages are absent, or the export failed.
-    """
-    registry, engines = default_registry(), EngineStore(store)
-    finished = 0
-
-    def follow(stage: str, fraction: float) -> None:
-        show(finished + round(STAGES.index(stage) + fraction))
-
-    for model in plan.models:
-        request = BuildRequest(model, PRODUCTION, PrecisionMode.FP32)
-        build_engine(request, engines, registry=registry, host=probe_host(), on_progress=follow)
-        finished += len(STAGES)
-        show(finished)
-
-
 def run_heat_episode(
     plan: HeatPlan, executable: Path, store: Path, flight_bag: Path, folder: Path, show: Callable[[int], None]
 ) -> HeatEpisode:
@@ -103,7 +74,7 @@ def run_heat_episode(
 
     Args:
         executable: of the node.
-        store: with the engines of `build_heat_engines`.
+        store: with engines of the plan's models.
         folder: for everything that is made; must not exist.
         show: called with the number of images sent so far.
 
@@ -116,7 +87,7 @@ def run_heat_episode(
     timeline_path.write_text(yaml.safe_dump(_timeline(plan)), encoding="utf-8")
     parameters = {
         "engine_store": str(store),
-        "primary.model": _MODEL,
+        "primary.model": plan.model,
         "primary.runtime": PRODUCTION.value,
         "primary.precision": PrecisionMode.FP32.value,
         "primary.device": "cpu",
@@ -133,7 +104,7 @@ def run_heat_episode(
         "degradation_memory_share": "1.0",
     }
     run = run_live(executable, parameters, flight_bag, folder / "output_bag", folder, show, rate=plan.rate)
-    return _episode(read_ladder(ladder_path), folder / "output_bag", run)
+    return _episode(plan.model, read_ladder(ladder_path), folder / "output_bag", run)
 
 
 def _timeline(plan: HeatPlan) -> Mapping[str, object]:
@@ -150,7 +121,7 @@ def _timeline(plan: HeatPlan) -> Mapping[str, object]:
     return {"steps": steps}
 
 
-def _episode(ladder: Ladder, bag: Path, run: LiveRun) -> HeatEpisode:
+def _episode(model: str, ladder: Ladder, bag: Path, run: LiveRun) -> HeatEpisode:
     with BagReader(bag) as reader:
         recorded = {
             name: [(ns, reader.decode(cdr, kind)) for ns, kind, cdr in reader.messages(f"/{name}")]
@@ -162,7 +133,7 @@ def _episode(ladder: Ladder, bag: Path, run: LiveRun) -> HeatEpisode:
     start_ns = features[0][0]
     counts = run.counts
     return HeatEpisode(
-        model=_MODEL,
+        model=model,
         rungs=tuple((rung.name, rung.summary()) for rung in ladder.rungs),
         frames=tuple(
             HeatFrame(

@@ -8,19 +8,37 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gps_denied_inference.core.errors import ReplayError
 
-__all__ = ["NodeProcess", "find_node_executable"]
+__all__ = ["NodeProcess", "NodeSpec", "find_node_executable"]
 
 _PACKAGE = "gps_denied_inference"
 _LOG_LINES = 4
 _STOP_TIMEOUT_S = 15.0
 # "[INFO] [1767225600.000000000] [inference_node]: " in front of what the node says.
 _LOG_PREFIX = re.compile(r"^\[(\w+)\] \[[\d.]+\] \[[^\]]*\]: ")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A lifecycle node to start.
+
+    Attributes:
+        name: fully qualified.
+        executable: of the node.
+        parameters: name → value, as on the command line.
+        remappings: from → to, names of topics, `__ns` among them.
+    """
+
+    name: str
+    executable: Path
+    parameters: Mapping[str, str]
+    remappings: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_node_executable(name: str = "inference_node") -> Path:
@@ -47,15 +65,23 @@ class NodeProcess:
         parameters: name → value, as on the command line.
         log: file that takes what the process writes.
         environment: variables added to our own.
+        remappings: from → to.
     """
 
     def __init__(
-        self, executable: Path | Sequence[str], parameters: Mapping[str, str], log: Path, environment: Mapping[str, str]
+        self,
+        executable: Path | Sequence[str],
+        parameters: Mapping[str, str],
+        log: Path,
+        environment: Mapping[str, str],
+        remappings: Mapping[str, str] | None = None,
     ) -> None:
         command = [str(executable)] if isinstance(executable, Path) else list(executable)
         command.append("--ros-args")
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
+        for name, target in (remappings or {}).items():
+            command += ["-r", f"{name}:={target}"]
         self._log = log
         self.started = time.monotonic()
         with log.open("wb") as stream:

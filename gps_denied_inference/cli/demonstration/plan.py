@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from gps_denied_inference.cli.demonstration.heat import HeatPlan
+from gps_denied_inference.cli.demonstration.localization import LOCAL_MODEL
 from gps_denied_inference.core.flight import FlightPlan, NadirCamera, Orthophoto, TileGrid, plan_tiles
 
 __all__ = ["DemoPlan", "quick_plan"]
@@ -25,6 +27,12 @@ class DemoPlan:
         minimum_recall_at_1: with the trained weights.
         minimum_agreement: cosine of the two runtimes' descriptors, on every frame.
         minimum_gain: of the trained weights' recall over that of random ones.
+        candidates: of a frame that are looked up and ranked again.
+        tile_keypoints, frame_keypoints: local features, best first.
+        minimum_inliers: that a homography needs to be believed. Of true tiles 54 and more were seen, four points agree
+            on any.
+        maximum_refined_share: median error of the refined positions as a share of that of the same frames' best tiles.
+        minimum_coverage: share of the frames that must be refined; how many are, the computer's speed decides.
         heat: the heat episode.
     """
 
@@ -35,6 +43,12 @@ class DemoPlan:
     minimum_recall_at_1: float = 0.9
     minimum_gain: float = 0.4
     minimum_agreement: float = 0.9999
+    candidates: int = 5
+    tile_keypoints: int = 256
+    frame_keypoints: int = 512
+    minimum_inliers: int = 15
+    maximum_refined_share: float = 0.6
+    minimum_coverage: float = 0.1
     heat: HeatPlan = field(default_factory=HeatPlan)
 
     def tiles(self, orthophoto: Orthophoto) -> TileGrid:
@@ -55,5 +69,7 @@ def quick_plan() -> DemoPlan:
         tile_stride_m=60.0,
         minimum_recall_at_1=0.0,
         minimum_gain=-1.0,
-        heat=HeatPlan(0.5, (2.5, 5.0), dwell_s=0.5, stable_s=0.5, smaller_input=None, judges_steps=False),
+        maximum_refined_share=math.inf,
+        minimum_coverage=0.0,
+        heat=HeatPlan(LOCAL_MODEL, 0.5, (2.5, 5.0), dwell_s=0.5, stable_s=0.5, smaller_input=None, judges_steps=False),
     )

@@ -26,13 +26,13 @@ PRODUCTION, BASELINE = RuntimeLabel.ONNX_TRT_EP, RuntimeLabel.PYTORCH_FP16
 _EVERY = 3
 
 
-def build_engines(folder: Path, model: str, show: Callable[[int], None]) -> None:
-    """Prepare an engine for each runtime, in FP32: the demo runs on a CPU.
+def build_engines(folder: Path, jobs: Sequence[tuple[str, RuntimeLabel]], show: Callable[[int], None]) -> None:
+    """Prepare engines in FP32: the demo runs on a CPU.
 
     Args:
         folder: becomes an engine store.
-        model: registered architecture.
-        show: called with the number of stages done, of twice `len(STAGES)`.
+        jobs: registered architectures and their runtimes.
+        show: called with the number of stages done, of `len(STAGES)` a job.
 
     Raises:
         EngineBuildError: the weights or packages are absent, or the export failed.
@@ -43,7 +43,7 @@ def build_engines(folder: Path, model: str, show: Callable[[int], None]) -> None
     def follow(stage: str, fraction: float) -> None:
         show(finished + round(STAGES.index(stage) + fraction))
 
-    for runtime in (PRODUCTION, BASELINE):
+    for model, runtime in jobs:
         request = BuildRequest(model, runtime, PrecisionMode.FP32)
         build_engine(request, store, registry=registry, host=probe_host(), on_progress=follow)
         finished += len(STAGES)

@@ -28,6 +28,13 @@ from gps_denied_inference.core.evaluation.match_score import (
 from gps_denied_inference.core.evaluation.percentiles import Percentiles, percentiles
 from gps_denied_inference.core.evaluation.place_recall import RANKS, PlaceRecall, score_places
 from gps_denied_inference.core.evaluation.positions import PositionedImage, read_positions
+from gps_denied_inference.core.evaluation.refinement import (
+    NodeAccounting,
+    NotRefined,
+    RefinementScore,
+    score_refinement,
+)
+from gps_denied_inference.core.evaluation.refinement_log import RefinementLog, RefinementTopics
 from gps_denied_inference.core.evaluation.retrieval import (
     RetrievalScore,
     heading_octants,
@@ -52,9 +59,14 @@ __all__ = [
     "MapPicture",
     "MatchScore",
     "MotionScore",
+    "NodeAccounting",
+    "NotRefined",
     "PairOutcome",
     "PlaceRecall",
     "PositionedImage",
+    "RefinementLog",
+    "RefinementScore",
+    "RefinementTopics",
     "RunFacts",
     "RungFigures",
     "RungSample",
@@ -76,6 +88,7 @@ __all__ = [
     "score_matches",
     "score_motions",
     "score_places",
+    "score_refinement",
     "score_retrieval",
     "self_similarity",
 ]

@@ -50,6 +50,14 @@ def flight_map_svg(report: FlightReport) -> str:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{color}" stroke="#0b1a10" stroke-width="1.2">'
             f"<title>{escape(title)}</title></circle>"
         )
+    for index, frame in enumerate(report.frames):
+        if frame.refined_m is not None:
+            x, y = at(frame.refined_m)
+            title = f"frame {index}, refined: error {frame.refined_error_m:.1f} m, {frame.inlier_count} inliers"
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="#38bdf8" stroke="#0b1a10" stroke-width="1">'
+                f"<title>{escape(title)}</title></circle>"
+            )
     if report.true_track_m:
         first, last = report.true_track_m[0], report.true_track_m[-1]
         is_closed = math.dist(first, last) < _CLOSED_M

@@ -11,6 +11,7 @@ from gps_denied_inference.core.contracts import StageTimings
 from gps_denied_inference.core.evaluation.accounting import ReplayAccounting
 from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode
 from gps_denied_inference.core.evaluation.percentiles import Percentiles
+from gps_denied_inference.core.evaluation.refinement import NotRefined, RefinementScore
 from gps_denied_inference.core.evaluation.retrieval import RetrievalScore
 from gps_denied_inference.core.evaluation.runtime_agreement import RuntimeAgreement
 from gps_denied_inference.core.evaluation.samples import HealthSample, ThermalSample
@@ -31,6 +32,10 @@ class FrameOutcome:
         is_recalled: the error is within the bound.
         timings: of the node's stages.
         latency_ms: image handed to DDS → descriptor received.
+        refined_m: centre of the image by the homography to its best tile; None when it was not refined.
+        refined_error_m: its distance from the truth; None likewise.
+        inlier_count: matches that agree on that homography; 0 without matches.
+        not_refined: why it was not; None when it was.
     """
 
     time_s: float
@@ -41,6 +46,10 @@ class FrameOutcome:
     is_recalled: bool
     timings: StageTimings
     latency_ms: float
+    refined_m: tuple[float, float] | None = None
+    refined_error_m: float | None = None
+    inlier_count: int = 0
+    not_refined: NotRefined | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ class FlightReport:
         true_track_m: every frame's true position, published or not.
         score: with the trained weights.
         random_score: the same network, tiles and frames with random weights.
+        refinement: positions by re-ranking and matching.
         agreement: of the runtime that flew with the baseline.
         latency_ms: image handed to DDS → descriptor received, per frame.
         node_latency_ms: reception → end of postprocessing inside the node, per frame.
@@ -148,6 +158,7 @@ class FlightReport:
     true_track_m: tuple[tuple[float, float], ...]
     score: RetrievalScore
     random_score: RetrievalScore
+    refinement: RefinementScore
     agreement: RuntimeAgreement
     latency_ms: Percentiles
     node_latency_ms: Percentiles

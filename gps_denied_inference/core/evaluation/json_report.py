@@ -8,11 +8,14 @@ from typing import Any
 from gps_denied_inference.core.evaluation.flight_report import FlightReport
 from gps_denied_inference.core.evaluation.heat_episode import HeatEpisode
 from gps_denied_inference.core.evaluation.percentiles import Percentiles
+from gps_denied_inference.core.evaluation.refinement import NotRefined, RefinementScore
 
 __all__ = ["json_report"]
 
 _DEFINITIONS = {
     "recall_at_1": "share of the published frames whose best tile's centre lies within recall_within_m of the truth",
+    "median_error_refined_m": "distance between the truth and the centre of the image by the homography to its best "
+    "re-ranked tile, over refined_frames; refinement.median_error_retrieved_m is that of the same frames' first tiles",
     "latency_ms": "image handed to DDS by the player → descriptor received by the recorder (one process, one clock)",
     "node_latency_ms": "reception by the node → end of postprocessing, as the node's messages say",
     "node_overhead_ms": "latency_ms less the network's own time (infer_ms), frame by frame",
@@ -37,6 +40,9 @@ def json_report(report: FlightReport) -> dict[str, Any]:
         "recall_within_m": round(score.within_m, 2),
         "median_error_m": round(score.median_error_m, 2),
         "median_error_random_m": round(report.random_score.median_error_m, 2),
+        "median_error_refined_m": round(report.refinement.median_error_m, 2),
+        "refined_frames": report.refinement.refined_frames,
+        "refinement": _refinement(report.refinement),
         "latency_ms": _percentiles(report.latency_ms),
         "node_latency_ms": _percentiles(report.node_latency_ms),
         "node_overhead_ms": _percentiles(report.node_overhead_ms),
@@ -57,6 +63,19 @@ def json_report(report: FlightReport) -> dict[str, Any]:
         "problems": list(report.problems),
         "facts": asdict(facts),
         "definitions": _DEFINITIONS,
+    }
+
+
+def _refinement(score: RefinementScore) -> dict[str, Any]:
+    return {
+        "coverage": round(score.coverage, 4),
+        "median_error_retrieved_m": round(score.retrieved_median_error_m, 2),
+        "p90_error_refined_m": round(score.p90_error_m, 2),
+        "p90_error_retrieved_m": round(score.retrieved_p90_error_m, 2),
+        "reranked_frames": score.reranked_frames,
+        "changed_frames": score.changed_frames,
+        "not_refined": {reason.value: score.not_refined.get(reason, 0) for reason in NotRefined},
+        "nodes": [{**asdict(node), "lost_in_transport": node.lost_in_transport} for node in score.nodes],
     }
 
 

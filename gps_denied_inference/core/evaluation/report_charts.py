@@ -14,6 +14,7 @@ from gps_denied_inference.core.evaluation.svg_chart import Chart
 from gps_denied_inference.core.optional import require
 
 __all__ = [
+    "ERRORS",
     "LEVEL_COLORS",
     "LEVEL_NAMES",
     "STAGES",
@@ -38,16 +39,19 @@ STAGES = (
 LEVEL_NAMES = ("OK", "WARN", "ERROR")
 LEVEL_COLORS = ("#16a34a", "#f59e0b", "#dc2626")
 _GOOD, _BAD, _INK = "#15803d", "#dc2626", "#57534e"
+_REFINED = "#0284c7"
 _TIME = "time of flight, s"
+
+ERRORS = (("", "best tile", _GOOD), ("", "best tile, not recalled", _BAD), ("", "refined", _REFINED))
 
 
 def error_chart(report: FlightReport) -> str:
-    """Error of the best tile over time, with the bound."""
+    """Error of the best tile, and of the refined position, over time, with the bound."""
     end_s = _end_s(report)
     highest = max([2 * report.score.within_m, *(min(frame.error_m, 150.0) for frame in report.frames)])
     chart = Chart(
         "error",
-        "Distance between the retrieved and the true position of each frame over time",
+        "Distance of the retrieved and of the refined position of each frame from the truth over time",
         x_range=(0, end_s),
         y_range=(0, highest * 1.05),
         x_label=_TIME,
@@ -65,6 +69,13 @@ def error_chart(report: FlightReport) -> str:
             color,
             [f"t = {frame.time_s:.1f} s, {frame.error_m:.1f} m, cosine {frame.similarity:.3f}" for frame in chosen],
         )
+    refined = [(frame.time_s, frame.refined_error_m) for frame in report.frames if frame.refined_error_m is not None]
+    chart.points(
+        [time_s for time_s, _ in refined],
+        [min(error_m, highest) for _, error_m in refined],
+        _REFINED,
+        [f"t = {time_s:.1f} s, refined {error_m:.1f} m" for time_s, error_m in refined],
+    )
     return chart.svg()
 
 

@@ -17,7 +17,7 @@ p { margin: 0 0 10px; color: var(--soft); }
 .passed { background: #dcfce7; color: #166534; }
 .failed { background: #fee2e2; color: #991b1b; }
 .problems { background: #fee2e2; color: #7f1d1d; border-radius: 10px; padding: 12px 18px 12px 34px; margin: 0 0 18px; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(146px, 1fr)); gap: 14px; margin-bottom: 16px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 14px; margin-bottom: 16px; }
 .figure { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 13px 14px; }
 .figure b { display: block; font-size: 26px; line-height: 1.2; letter-spacing: -0.6px; font-weight: 650; }
 .figure b small { font-size: 15px; font-weight: 500; color: var(--soft); letter-spacing: 0; }

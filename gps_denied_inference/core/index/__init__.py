@@ -1,5 +1,6 @@
 """Place recognition: descriptors of a map's tiles, in memory and on disk."""
 
+from gps_denied_inference.core.index.image_position import image_center_m
 from gps_denied_inference.core.index.partial_index import PartialIndex
 from gps_denied_inference.core.index.place_recognizer import PlaceRecognizer, rank_margin
 from gps_denied_inference.core.index.reranker import RankedTile, TileReranker
@@ -22,6 +23,7 @@ __all__ = [
     "TileIndexDetails",
     "TileMatch",
     "TileReranker",
+    "image_center_m",
     "load_tile_features",
     "load_tile_index",
     "rank_margin",

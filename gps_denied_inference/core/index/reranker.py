@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gps_denied_inference.core.contracts import LocalFeatures
 from gps_denied_inference.core.errors import InferenceError
+from gps_denied_inference.core.index.image_position import image_center_m
 from gps_denied_inference.core.index.tile_features import TileFeatures
 from gps_denied_inference.core.index.tile_index import TileIndex
-from gps_denied_inference.core.matching import VerifiedGeometry, match_mutual_nearest, verify_homography
+from gps_denied_inference.core.matching import match_mutual_nearest, verify_homography
 
 __all__ = ["RankedTile", "TileReranker"]
 
@@ -85,22 +83,12 @@ class TileReranker:
             image_width=image.image_width,
             threshold_px=self._threshold_px(),
         )
-        x_m, y_m = self._center(image, tile, geometry)
-        return RankedTile(tile, matches.count, geometry.inlier_count, geometry.median_residual_px, x_m, y_m)
-
-    def _center(self, image: LocalFeatures, tile: int, geometry: VerifiedGeometry) -> tuple[float, float]:
-        if geometry.matrix is None:
-            return math.nan, math.nan
-        center = geometry.matrix @ ((image.image_width - 1) / 2, (image.image_height - 1) / 2, 1.0)
-        if abs(center[2]) < 1e-12:
-            return math.nan, math.nan
-        features = self._features
-        middle_px = np.array([(features.image_width - 1) / 2, (features.image_height - 1) / 2])
-        right_m, down_m = (center[:2] / center[2] - middle_px) * features.meters_per_pixel
-        # The picture's top edge looks along the heading, clockwise from north (y).
-        heading = math.radians(float(self._index.headings_deg[tile]))
-        x_m, y_m = self._index.positions_m[tile]
-        return (
-            float(x_m + right_m * math.cos(heading) - down_m * math.sin(heading)),
-            float(y_m - right_m * math.sin(heading) - down_m * math.cos(heading)),
+        x_m, y_m = image_center_m(
+            geometry.matrix,
+            self._index,
+            self._features,
+            tile,
+            image_height=image.image_height,
+            image_width=image.image_width,
         )
+        return RankedTile(tile, matches.count, geometry.inlier_count, geometry.median_residual_px, x_m, y_m)

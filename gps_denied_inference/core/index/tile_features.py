@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,38 @@ class TileFeatures:
 
     def __len__(self) -> int:
         return int(self.counts.shape[0])
+
+    @classmethod
+    def of_tiles(
+        cls,
+        tiles: Sequence[LocalFeatures],
+        most_keypoints: int,
+        *,
+        index_sha256: str,
+        space_id: str,
+        model: str,
+        meters_per_pixel: float,
+    ) -> TileFeatures:
+        """Pad the features of all tiles, in the order of the index; of longer ones the best are kept.
+
+        Raises:
+            InferenceError: there is none, or their pictures differ in size.
+        """
+        sizes = {(tile.image_height, tile.image_width, tile.dimension) for tile in tiles}
+        if len(sizes) != 1:
+            raise InferenceError(f"the tiles have {len(sizes)} sizes of picture and descriptor; expected one")
+        ((height, width, dimension),) = sizes
+        counts = np.array([min(tile.count, most_keypoints) for tile in tiles], np.int32)
+        keypoints = np.zeros((len(tiles), most_keypoints, 2), np.float32)
+        scores = np.zeros((len(tiles), most_keypoints), np.float32)
+        descriptors = np.zeros((len(tiles), most_keypoints, dimension), np.float16)
+        for row, (tile, count) in enumerate(zip(tiles, counts, strict=True)):
+            keypoints[row, :count] = tile.keypoints_px[:count]
+            scores[row, :count] = tile.scores[:count]
+            descriptors[row, :count] = tile.descriptors[:count]
+        return cls(
+            index_sha256, space_id, model, height, width, meters_per_pixel, counts, keypoints, scores, descriptors
+        )
 
     def of_tile(self, tile: int) -> LocalFeatures:
         """Return the features of a tile; copies.

@@ -59,6 +59,10 @@ def test_json_report_has_every_promised_figure() -> None:
         assert name in figures
     assert figures["recall_at_1"] == 1.0 and figures["recall_at_1_random"] == 0.2
     assert figures["median_error_m"] == 5.0
+    assert (figures["median_error_refined_m"], figures["refined_frames"]) == (1.0, 10)
+    assert figures["refinement"]["median_error_retrieved_m"] == 5.0
+    assert figures["refinement"]["not_refined"]["a newer frame was ranked instead"] == 10
+    assert figures["refinement"]["nodes"][0]["dropped"] == {"unpaired": 10}
     assert set(figures["latency_ms"]) == {"p50", "p95", "p99"} and {"p50", "p95"} <= set(figures["node_overhead_ms"])
     assert (figures["runtime"], figures["precision"], figures["device"]) == ("pytorch_fp16", "fp32", "cpu")
     assert figures["cold_start_s"] == 2.5 and figures["passed"] is True
@@ -76,6 +80,14 @@ def test_html_report_is_well_formed_and_escapes_what_comes_from_the_run() -> Non
     document = html_report(flight_report())
     _parsed(document)
     assert "hot &lt;b&gt;" in document and "<here>" not in document and "no CUDA &amp; no GPU" in document
+
+
+def test_html_report_shows_both_errors_side_by_side_and_what_was_not_refined() -> None:
+    document = html_report(flight_report())
+    card = document[document.index("From the best tile to a position") :]
+    assert '<td class="number">5.00 m</td><td class="number"><b>1.00 m</b></td>' in card
+    assert "Not refined: 10 a newer frame was ranked instead." in card and "10 unpaired" in card
+    assert document.count("refined: error 1.0 m, 40 inliers") == 10
 
 
 def test_html_report_says_when_there_is_no_telemetry_and_draws_what_there_is() -> None:
