@@ -10,7 +10,8 @@ from typing import Any
 
 from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, PartReport
 from gps_denied_inference.cli.benchmarks.parts import PARTS, Part
-from gps_denied_inference.cli.benchmarks.report import machine, problems_of, text_of, write_report
+from gps_denied_inference.cli.benchmarks.report import machine, problems_of, text_of, write_report, write_tables
+from gps_denied_inference.cli.benchmarks.targets import targets_text
 from gps_denied_inference.cli.console import say
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, SettingsError
 from gps_denied_inference.ros.allocator import keep_large_buffers
@@ -25,7 +26,8 @@ def add_parser(subparsers: Any) -> None:
         "bench",
         help="measure what the node adds to the model",
         description="Measures each step beside its limit and beside what one would write without this package, in the "
-        "same run, and writes report.json. Ends with status 1 when a part failed or a limit or a baseline is missing. "
+        "same run, and writes report.json and report.md. Ends with status 1 when a part failed or a limit or a baseline "
+        "is missing. "
         f"Parts: {parts}.",
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="names or letters of parts; all, when none is given")
@@ -61,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         say(text_of(report))
         # After each part: an interrupted run leaves what it has.
         write_report(reports, plan, facts, failures)
+        write_tables(reports, plan, facts)
+    say(targets_text(reports))
     say(f"report: {write_report(reports, plan, facts, failures)}")
     problems = [*failures, *problems_of(reports)]
     for problem in problems:

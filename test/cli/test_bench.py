@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +22,13 @@ from gps_denied_inference.cli.benchmarks.measurement import (
     in_turn,
     row_of,
 )
+from gps_denied_inference.cli.benchmarks.memory import growth
 from gps_denied_inference.cli.benchmarks.parts import PARTS
+from gps_denied_inference.cli.benchmarks.processor_time import processor_seconds
 from gps_denied_inference.cli.benchmarks.report import text_of, write_report
-from gps_denied_inference.cli.benchmarks.traffic import Traffic, processor_seconds
+from gps_denied_inference.cli.benchmarks.start_steps import StepClock
+from gps_denied_inference.cli.benchmarks.targets import targets_text
+from gps_denied_inference.cli.benchmarks.traffic import Answer, Traffic
 from gps_denied_inference.cli.main import main
 
 _ROWS = tuple(Row(role, role.value, value, 0.1, 5) for role, value in zip(Role, (1.0, 2.0, 8.0, 4.0), strict=True))
@@ -37,14 +43,14 @@ def test_contenders_take_turns_and_the_warm_up_is_left_out(tmp_path: Path) -> No
         nonlocal now_ns
         calls.append(name)
         # The first calls are slow.
-        now_ns += int(duration_ms * 1e6 * (100 if len(calls) <= 4 else 1))
+        now_ns += int(duration_ms * 1e6 * (100 if len(calls) <= 6 else 1))
 
     contenders = [
         Contender(Role.LIMIT, "limit", lambda: work("limit", 1.0), prepare=lambda: calls.append("prepare")),
         Contender(Role.OURS, "ours", lambda: work("ours", 3.0)),
     ]
     rows = in_turn(contenders, BenchPlan(tmp_path, repetitions=4, warm_up=2), clock=lambda: now_ns)
-    assert calls == ["prepare", "limit", "ours"] * 6
+    assert calls == ["prepare", "limit", "ours", "ours", "prepare", "limit"] * 3
     assert [(row.role, row.median, row.noise, row.count) for row in rows] == [
         (Role.LIMIT, 1.0, 0.0, 4),
         (Role.OURS, 3.0, 0.0, 4),
@@ -110,17 +116,68 @@ def test_parts_have_letters_in_order_and_names_of_their_own() -> None:
 
 
 def test_answers_cost_what_the_network_did_not() -> None:
-    traffic = Traffic(60, (20.0, 30.0), (15.0, 15.0), (2.0, 3.0), node_cpu_s=0.05, duration_s=2.0)
+    answers = (
+        Answer(0, 20_000_000, 21_000_000, 1.0, 0.0, 1.0, 15.0, 0.0, 17.0),
+        Answer(10**8, 10**8 + 30_000_000, 10**8 + 31_000_000, 1.0, 0.0, 2.0, 15.0, 0.0, 18.0),
+    )
+    traffic = Traffic(60, answers, (0.5,) * 60, node_cpu_s=0.05, duration_s=2.0)
     assert traffic.overhead_ms() == [5.0, 15.0]
-    assert traffic.cpu_percent_beside_model() == pytest.approx(1.0)
+    assert traffic.inside_ms() == [2.0, 3.0]
+    assert traffic.cpu_percent() == pytest.approx(2.5)
+    assert traffic.cpu_percent_beside(0.015) == pytest.approx(1.0)
 
 
-def test_processor_time_of_a_process_grows_with_its_work() -> None:
-    before = processor_seconds(os.getpid())
-    until = time.process_time() + 0.05
-    while time.process_time() < until:
-        sum(range(1000))
-    assert processor_seconds(os.getpid()) > before
+def test_processor_time_of_a_process_grows_with_its_work_alone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as idle:
+        before, own = processor_seconds(os.getpid()), time.process_time()
+        while time.process_time() < own + 0.05:
+            sum(range(1000))
+        assert processor_seconds(os.getpid()) - before >= 0.05
+        # Less than a tick of the kernel's coarse account, once it waits.
+        while "S" not in Path(f"/proc/{idle.pid}/stat").read_text().rpartition(")")[2].split()[:1]:
+            time.sleep(0.01)
+        assert idle.stdin is not None
+        idle.stdin.close()
+    with pytest.raises(OSError, match=f"process {idle.pid}"):
+        processor_seconds(idle.pid)
+
+
+def test_steps_of_a_start_exclude_one_another() -> None:
+    now = 0.0
+    clock = StepClock(lambda: now)
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    imported = clock.timed("imports", passes)
+
+    def load() -> None:
+        passes(1.0)
+        clock.timed("imports", lambda: imported(4.0))()
+        passes(2.0)
+
+    passes(8.0)
+    clock.timed("load", load)()
+    passes(16.0)
+    assert dict(clock.seconds) == {"load": 3.0, "imports": 4.0}
+
+
+def test_growth_is_the_slope_over_the_planned_frames() -> None:
+    rising = growth([50.0, 60.0, *(100.0 + 0.5 * step for step in range(8))], 1000, 10_000)
+    assert rising["growth_mib"] == pytest.approx(0.5 * 7 / 800 * 10_000, rel=1e-3)
+    steady = growth([50.0, 60.0, *(100.0, 101.0, 102.0, 101.0) * 4], 1000, 10_000)
+    assert abs(steady["growth_in_scatter"]) < 3.0 < rising["growth_in_scatter"]
+
+
+def test_targets_are_judged_and_stand_beside_the_naive_way() -> None:
+    case = replace(_COMPLETE, case="1080p rgb8")
+    assert "| take → numpy, 1080p | ≤ 2 × memcpy | 2 × memcpy | 8 × memcpy | reached |" in targets_text(
+        [PartReport("a", "receive", "", (case,))]
+    )
+    slower = replace(case, rows=(_ROWS[0], replace(_ROWS[1], median=2.1), *_ROWS[2:]))
+    assert "| missed |" in targets_text([PartReport("a", "receive", "", (slower,))])
+    assert targets_text([]) == ""
 
 
 def test_real_part_is_complete_and_within_a_grey_level(tmp_path: Path) -> None:

@@ -148,6 +148,8 @@ def in_turn(
 ) -> tuple[Row, ...]:
     """Time contenders call by call, each once a round. Rows are in milliseconds.
 
+    Every other round goes in reverse: nobody always finds the caches as the same neighbour left them.
+
     Args:
         contenders: in the order of the rows.
         plan: repetitions and warm-up.
@@ -155,7 +157,8 @@ def in_turn(
     """
     samples: list[list[float]] = [[] for _ in contenders]
     for turn in range(plan.warm_up + plan.repetitions):
-        for contender, times in zip(contenders, samples, strict=True):
+        pairs = list(zip(contenders, samples, strict=True))
+        for contender, times in pairs if turn % 2 == 0 else reversed(pairs):
             contender.prepare()
             start = clock()
             contender.run()

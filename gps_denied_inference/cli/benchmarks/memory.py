@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gps_denied_inference.cli.benchmarks.engines import MODEL, onnx_engine, store_folder
-from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, Comparison, PartReport, Role, Row
+from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, Comparison, PartReport, Role, Row, row_of
 from gps_denied_inference.core.errors import InferenceError
 
-__all__ = ["measure"]
+__all__ = ["growth", "measure"]
 
 _WAYS = (
     (Role.LIMIT, "bare", "the bare backend with one input"),
@@ -22,23 +27,105 @@ _WAYS = (
     (Role.BASELINE, "naive", "naive: OpenCV, float numpy, default session or eager torch"),
 )
 _MIB = 1024.0**2
+_PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / _MIB
+_SAMPLE_PERIOD_S = 0.25
+_SHARE_OF_FRAMES = 4
+"""The other ways get this share of the frames; their slopes are told for all of them."""
+_UNSETTLED = 0.2
+"""Share of the samples at the beginning that are left out of the slope: arenas still grow."""
 
 
 def measure(plan: BenchPlan) -> PartReport:
     """Resident memory in MiB; on a GPU the device's beside it."""
+    rows = []
+    notes = [f"the other ways worked on {plan.frames // _SHARE_OF_FRAMES} frames"]
     if plan.device == "cpu":
         onnx_engine(plan.output)  # built here, not in the measured processes
-    rows = []
     for role, way, name in _WAYS:
-        command = [sys.executable, "-m", __name__, way, str(plan.output), str(plan.frames), plan.device]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise InferenceError(f"the memory test of '{way}' failed: {' '.join(done.stderr.split()[-40:])}")
-        figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        rows.append(Row(role, name, figures.pop("resident_mib_loaded"), 0.0, plan.frames, figures))
-    case = f"resident memory after loading; growth over {plan.frames} frames of 640x480"
+        if role is Role.OURS and plan.device == "cpu":
+            rows.append(_node_row(plan))
+            continue
+        frames = plan.frames if role is Role.OURS else max(1, plan.frames // _SHARE_OF_FRAMES)
+        rows.append(_child_row(role, name, way, frames, plan))
+    if plan.device != "cpu":
+        notes.append("the whole node's process is measured by the part on the CPU; here it is its pipeline")
+    case = f"resident memory; growth over {plan.frames} frames of 640x480"
     comparison = Comparison(case, "MiB", tuple(rows), aim="growth 0 within noise")
-    return PartReport("h", "memory", "memory", (comparison,))
+    return PartReport("h", "memory", "memory", (comparison,), tuple(notes))
+
+
+def growth(samples_mib: list[float], frames: int, plan_frames: int) -> dict[str, float]:
+    """Slope of the samples by least squares over the plan's frames, and how far they scatter about it.
+
+    Args:
+        samples_mib: at a steady pace while the frames were worked on.
+        frames: that were worked on.
+        plan_frames: for which the growth is told.
+    """
+    settled = np.asarray(samples_mib[int(_UNSETTLED * len(samples_mib)) :])
+    if settled.size < 3:
+        return {}
+    done = np.linspace(_UNSETTLED * frames, frames, settled.size)
+    slope, offset = np.polyfit(done, settled, 1)
+    lower, upper = np.percentile(settled - (slope * done + offset), (25, 75))
+    grown, scatter = float(slope) * plan_frames, max(float(upper - lower) / 2, _PAGE_MIB)
+    return {
+        "growth_mib": round(grown, 3),
+        "scatter_mib": round(scatter, 3),
+        "growth_in_scatter": round(grown / scatter, 2),
+        "at_the_end_mib": round(float(settled[-1]), 2),
+    }
+
+
+def _node_row(plan: BenchPlan) -> Row:
+    """The node's real process, fed over DDS as fast as it answers."""
+    from gps_denied_inference.cli.benchmarks import nodes
+    from gps_denied_inference.cli.benchmarks.traffic import Camera, run_traffic
+
+    camera = Camera(480, 640, "rgb8", 0.0, plan.frames, True)
+    parameters = nodes.model_parameters(plan.output, "reliable")
+    with nodes.room(plan.output, has_profile=True) as room, nodes.our_node(parameters, room) as node:
+        loaded = [_resident_mib(node.pid) for _ in range(5)]
+        with _sampled(node.pid) as samples:
+            traffic = run_traffic(camera, node.pid, room.environment)
+    facts = growth(samples, len(traffic.answers), plan.frames) | {"answers": float(len(traffic.answers))}
+    return row_of(Role.OURS, "our node's process, over DDS", loaded, facts)
+
+
+def _child_row(role: Role, name: str, way: str, frames: int, plan: BenchPlan) -> Row:
+    command = [sys.executable, "-m", __name__, way, str(plan.output), str(frames), plan.device]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it is warm
+        loaded = [_resident_mib(process.pid) for _ in range(5)] if process.poll() is None else []
+        with _sampled(process.pid) as samples:
+            printed, complaint = process.communicate()
+    if process.returncode:
+        raise InferenceError(f"the memory test of '{way}' failed: {' '.join(complaint.split()[-40:])}")
+    facts: dict[str, float] = growth(samples, frames, plan.frames) | json.loads(printed.splitlines()[-1])
+    return row_of(role, name, loaded, facts)
+
+
+@contextmanager
+def _sampled(pid: int) -> Iterator[list[float]]:
+    """Resident memory of a process, at a steady pace, until it ends or the block does."""
+    samples: list[float] = []
+    is_over = threading.Event()
+
+    def sample() -> None:
+        while not is_over.wait(_SAMPLE_PERIOD_S):
+            try:
+                samples.append(_resident_mib(pid))
+            except (OSError, ValueError):
+                return
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _child(way: str, output: Path, frames: int, device: str) -> None:
@@ -50,21 +137,14 @@ def _child(way: str, output: Path, frames: int, device: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     for _ in range(20):
         step(image)
-    loaded = _resident_mib()
     on_device = _device_mib(device)
-    for _ in range(frames // 2):
+    print("warm", flush=True)
+    time.sleep(_SAMPLE_PERIOD_S)
+    for _ in range(frames):
         step(image)
-    half = _resident_mib()
-    for _ in range(frames - frames // 2):
-        step(image)
-    end = _resident_mib()
-    figures = {
-        "resident_mib_loaded": loaded,
-        "growth_mib": round(end - loaded, 2),
-        "growth_mib_second_half": round(end - half, 2),
-    }
+    figures = {}
     if device != "cpu":
-        figures |= {"gpu_mib_loaded": on_device, "gpu_growth_mib": round(_device_mib(device) - on_device, 2)}
+        figures = {"gpu_mib_loaded": on_device, "gpu_growth_mib": round(_device_mib(device) - on_device, 2)}
     print(json.dumps(figures))
 
 
@@ -76,7 +156,9 @@ def _step(way: str, output: Path, device: str) -> Any:
     import onnxruntime
 
     path = str(onnx_engine(output).path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     values = np.zeros((1, 3, 224, 224), np.float32)
     if way == "bare":
         return lambda _image: session.run(None, {"image": values})
@@ -124,10 +206,13 @@ def _torch_step(*, is_bare: bool, device: str) -> Any:
     return step
 
 
-def _resident_mib() -> float:
-    from gps_denied_inference.core.health import resident_bytes
-
-    return round(resident_bytes() / _MIB, 2)
+def _resident_mib(pid: int) -> float:
+    """proc(5): the second field of `statm`, in pages."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    resident = pages * os.sysconf("SC_PAGE_SIZE") / _MIB
+    if not resident:
+        raise ValueError("the process has ended")
+    return resident
 
 
 def _device_mib(device: str) -> float:

@@ -37,11 +37,18 @@ def measure(plan: BenchPlan) -> PartReport:
     if plan.device != "cpu":
         comparisons = [_torch_on_gpu(plan, model) for model in (MODEL, _TRANSFORMER)]
         notes = ["the default network has its published weights, the other random ones: time does not depend on them"]
+        if _has_onnx_on_gpu():
+            comparisons.append(_onnx_on_gpu(plan))
+        else:
+            notes.append("ONNX Runtime on the GPU is left out: no onnxruntime with a CUDA provider is installed")
     else:
         comparisons = [_torch_on_cpu(plan), _onnx_on_cpu(plan)]
         notes = ["CUDA graph replay is measured by 'gdi bench --gpu infer'"]
-    if importlib.util.find_spec("tensorrt") is None:
-        notes.append("execute_async_v3 is left out: the module tensorrt is not installed")
+    has_tensorrt = importlib.util.find_spec("tensorrt") is not None
+    notes.append(
+        "execute_async_v3 is left out: "
+        + ("its engines are compiled for minutes; test/gpu measures them" if has_tensorrt else "no tensorrt is there")
+    )
     return PartReport("c", "infer", "infer, numpy to numpy", tuple(comparisons), tuple(notes))
 
 
@@ -110,7 +117,7 @@ def _onnx_on_cpu(plan: BenchPlan) -> Comparison:
     ort = require("onnxruntime", install="pip install onnxruntime", purpose="the benchmark of onnx_trt_ep")
     values, entry = _input(), onnx_engine(plan.output)
     session = make_session(entry.path.read_bytes(), [("CPUExecutionProvider", {})], SessionThreads(1))
-    naive_session = ort.InferenceSession(str(entry.path), providers=["CPUExecutionProvider"])
+    naive_session = _default_session(ort, entry.path, "CPUExecutionProvider")
     with OnnxTrtEpRuntime(device="cpu", allow_cpu_fallback=True, intra_op_threads=1) as runtime:
         handle = runtime.deserialize_engine(entry)
         rows = in_turn(
@@ -121,13 +128,59 @@ def _onnx_on_cpu(plan: BenchPlan) -> Comparison:
                 ),
                 Contender(
                     Role.BASELINE,
-                    "session with default options, result to a list",
+                    "session with default options, 1 thread, result to a list",
                     lambda: naive_session.run(None, {"image": values})[0].tolist(),
                 ),
             ),
             plan,
         )
     return Comparison("onnx_trt_ep, FP32 on the CPU", "ms", rows, _TARGET_ONNX)
+
+
+def _default_session(ort: Any, path: Path, provider: str) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # as the others: threads are no merit of what stands around the network
+    return ort.InferenceSession(str(path), options, providers=[provider])
+
+
+def _has_onnx_on_gpu() -> bool:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return False
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _onnx_on_gpu(plan: BenchPlan) -> Comparison:
+    """The same model file, FP32, in the CUDA provider; the limit is a bound run with buffers on the device."""
+    ort = require("onnxruntime", install="pip install onnxruntime-gpu", purpose="the benchmark of onnx_trt_ep")
+    values, entry = _input(), onnx_engine(plan.output)
+    session = _default_session(ort, entry.path, "CUDAExecutionProvider")
+    binding, name = session.io_binding(), session.get_outputs()[0].name
+    placed = ort.OrtValue.ortvalue_from_numpy(values, "cuda", 0)
+    binding.bind_ortvalue_input("image", placed)
+    binding.bind_output(name, "cuda", 0)
+
+    def limit() -> Any:
+        placed.update_inplace(values)
+        session.run_with_iobinding(binding)
+        return binding.copy_outputs_to_cpu()[0]
+
+    with OnnxTrtEpRuntime(device=plan.device, allow_cpu_fallback=True, providers=("cuda", "cpu")) as runtime:
+        handle = runtime.deserialize_engine(entry)
+        rows = in_turn(
+            (
+                Contender(Role.LIMIT, "bound run, copies in and out", limit),
+                Contender(Role.OURS, "OnnxTrtEpRuntime.infer", lambda: runtime.infer(handle, {"image": values})),
+                Contender(
+                    Role.BASELINE,
+                    "session with default options, result to a list",
+                    lambda: session.run(None, {"image": values})[0].tolist(),
+                ),
+            ),
+            plan,
+        )
+    return Comparison("onnx_trt_ep, FP32 on the GPU", "ms", rows, _TARGET_GRAPH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, Comparison, Contender, PartReport, Role, in_turn
+from gps_denied_inference.cli.benchmarks.measurement import (
+    BenchPlan,
+    Comparison,
+    Contender,
+    PartReport,
+    Role,
+    Row,
+    in_turn,
+)
 
-__all__ = ["measure"]
+__all__ = ["fill_and_publish", "measure"]
 
 _AIMS_MS = {8_448: 0.02, 262_144: 0.15}
 
 
 def measure(plan: BenchPlan) -> PartReport:
     """Fill alone, and fill with publish, for both sizes."""
+    comparisons = []
+    with _publisher() as publisher:
+        for count, aim_ms in _AIMS_MS.items():
+            values = _values(count)
+            aim = f"aim ≤ {aim_ms} ms"
+            fill = in_turn(_contenders(values, lambda message: message), plan)
+            out = in_turn(_contenders(values, publisher.publish), plan)
+            comparisons.append(Comparison(f"fill, {count} floats", "ms", fill, aim=aim))
+            comparisons.append(Comparison(f"fill and publish, {count} floats", "ms", out, aim=aim))
+    return PartReport("d", "publish", "publish", tuple(comparisons))
+
+
+def fill_and_publish(count: int, plan: BenchPlan) -> dict[Role, Row]:
+    """One row a role, for another part of the benchmark."""
+    with _publisher() as publisher:
+        return {row.role: row for row in in_turn(_contenders(_values(count), publisher.publish), plan)}
+
+
+def _values(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal(count).astype(np.float32)
+
+
+@contextmanager
+def _publisher() -> Iterator[Any]:
     import rclpy
     from rclpy.context import Context
     from rclpy.node import Node
@@ -26,20 +59,11 @@ def measure(plan: BenchPlan) -> PartReport:
     context = Context()
     rclpy.init(context=context)
     node = Node("gdi_bench_publish", context=context)
-    publisher: Any = node.create_publisher(GlobalDescriptor, "gdi_bench_descriptor", 1)
-    comparisons = []
     try:
-        for count, aim_ms in _AIMS_MS.items():
-            values = np.random.default_rng(0).standard_normal(count).astype(np.float32)
-            aim = f"aim ≤ {aim_ms} ms"
-            fill = in_turn(_contenders(values, lambda message: message), plan)
-            out = in_turn(_contenders(values, publisher.publish), plan)
-            comparisons.append(Comparison(f"fill, {count} floats", "ms", fill, aim=aim))
-            comparisons.append(Comparison(f"fill and publish, {count} floats", "ms", out, aim=aim))
+        yield node.create_publisher(GlobalDescriptor, "gdi_bench_descriptor", 1)
     finally:
         node.destroy_node()
         rclpy.try_shutdown(context=context)
-    return PartReport("d", "publish", "publish", tuple(comparisons))
 
 
 def _contenders(values: NDArray[np.float32], finish: Callable[[Any], object]) -> tuple[Contender, ...]:

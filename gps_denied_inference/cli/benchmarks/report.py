@@ -14,8 +14,9 @@ from typing import Any
 
 from gps_denied_inference import __version__
 from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, PartReport, Role
+from gps_denied_inference.cli.benchmarks.targets import targets_text
 
-__all__ = ["machine", "problems_of", "text_of", "write_report"]
+__all__ = ["machine", "problems_of", "text_of", "write_report", "write_tables"]
 
 _PACKAGES = ("torch", "onnxruntime", "numpy", "ros-jazzy-rclpy")
 
@@ -74,6 +75,16 @@ def write_report(parts: Sequence[PartReport], plan: BenchPlan, facts: dict[str, 
     plan.output.mkdir(parents=True, exist_ok=True)
     path = plan.output / "report.json"
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def write_tables(parts: Sequence[PartReport], plan: BenchPlan, facts: dict[str, str]) -> Path:
+    """Write `report.md`: the targets, and the table of each part."""
+    title = ", ".join(f"{name} {value}" for name, value in facts.items())
+    medians = f"Medians of {plan.repetitions} calls after {plan.warm_up}; ± is half the distance between the quartiles."
+    sections = [f"{title}.\n\n{medians}\n", targets_text(parts), *(f"## {text_of(part)}" for part in parts)]
+    path = plan.output / "report.md"
+    path.write_text("\n".join(sections), encoding="utf-8")
     return path
 
 

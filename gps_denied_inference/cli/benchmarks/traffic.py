@@ -5,6 +5,7 @@ A process of its own: Fast DDS reads its profile once a process, so the transpor
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import struct
@@ -13,21 +14,23 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from gps_denied_inference.cli.benchmarks.processor_time import processor_seconds
 from gps_denied_inference.core.errors import ReplayError
+from gps_denied_inference.ros.allocator import keep_large_buffers
 
-__all__ = ["Camera", "Traffic", "processor_seconds", "run_traffic"]
+__all__ = ["Answer", "Camera", "Traffic", "run_traffic"]
 
 _STAMP = struct.Struct("<iI")
 _STAMP_OFFSET = 4  # behind the encapsulation header
 _CONNECT_TIMEOUT_S = 15.0
 _SETTLE_S = 1.0
 _DRAIN_S = 1.5
+_ANSWER_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Camera:
     Attributes:
         height, width: pixels.
         encoding: `rgb8` or `mono8`.
-        rate_hz: images a second.
-        seconds: how long.
+        rate_hz: images a second; 0: each when the last was answered.
+        count: of images.
         is_reliable: the offered QoS.
     """
 
@@ -46,8 +49,44 @@ class Camera:
     width: int
     encoding: str
     rate_hz: float
-    seconds: float
+    count: int
     is_reliable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, in the order of the images. The stages are as the node says.
+
+    Attributes:
+        stamp_ns: of the image: taken right before it was published.
+        published_ns: when the node handed the answer to DDS: the source timestamp. Same clock, same computer.
+        heard_ns: when the camera's callback had it.
+        wait_ms, decode_ms, preprocess_ms, infer_ms, postprocess_ms, total_ms: the stages; those that a node does not
+            tell are 0.
+    """
+
+    stamp_ns: int
+    published_ns: int
+    heard_ns: int
+    wait_ms: float
+    decode_ms: float
+    preprocess_ms: float
+    infer_ms: float
+    postprocess_ms: float
+    total_ms: float
+
+    @property
+    def latency_ms(self) -> float:
+        """Stamp → published."""
+        return (self.published_ns - self.stamp_ns) / 1e6
+
+    @property
+    def heard_after_ms(self) -> float:
+        """Stamp → heard by the camera."""
+        return (self.heard_ns - self.stamp_ns) / 1e6
+
+
+_STAGES = tuple(field.name for field in fields(Answer) if field.name.endswith("_ms"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +95,33 @@ class Traffic:
 
     Attributes:
         sent: images.
-        latency_ms: stamp → answer heard, of each answer.
-        infer_ms: the network's own time, of each answer.
-        node_ms: reception → end of postprocessing less the network, as the node says, of each answer.
-        node_cpu_s: seconds of processor that the node used meanwhile.
-        duration_s: of the run.
+        answers: that were heard, in the order of their stamps.
+        sender_ms: what it cost the camera to publish each image.
+        node_cpu_s: seconds of processor that the node used while images were sent.
+        duration_s: for how long they were.
     """
 
     sent: int
-    latency_ms: tuple[float, ...]
-    infer_ms: tuple[float, ...]
-    node_ms: tuple[float, ...]
+    answers: tuple[Answer, ...]
+    sender_ms: tuple[float, ...]
     node_cpu_s: float
     duration_s: float
 
     def overhead_ms(self) -> list[float]:
-        """Latency less the network's own time, of each answer."""
-        return [total - own for total, own in zip(self.latency_ms, self.infer_ms, strict=True)]
+        """Stamp → published less the network's own time, of each answer."""
+        return [answer.latency_ms - answer.infer_ms for answer in self.answers]
 
-    def cpu_percent_beside_model(self) -> float:
-        """Of one core, for a network that runs on one thread."""
-        return 100.0 * (self.node_cpu_s - sum(self.infer_ms) / 1e3) / self.duration_s
+    def inside_ms(self) -> list[float]:
+        """Reception → end of postprocessing less the network, as the node says."""
+        return [answer.total_ms - answer.infer_ms for answer in self.answers]
+
+    def cpu_percent(self) -> float:
+        """Of one core."""
+        return 100.0 * self.node_cpu_s / self.duration_s
+
+    def cpu_percent_beside(self, model_cpu_s: float) -> float:
+        """Of one core, without what the network takes by itself for each answer, seconds of processor."""
+        return 100.0 * (self.node_cpu_s - len(self.answers) * model_cpu_s) / self.duration_s
 
 
 def run_traffic(camera: Camera, node_pid: int, environment: Mapping[str, str]) -> Traffic:
@@ -94,10 +139,15 @@ def run_traffic(camera: Camera, node_pid: int, environment: Mapping[str, str]) -
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     if done.returncode:
         raise ReplayError(f"the camera failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
-    return Traffic(**json.loads(done.stdout.splitlines()[-1]))
+    figures = json.loads(done.stdout.splitlines()[-1])
+    answers = sorted((Answer(**answer) for answer in figures.pop("answers")), key=lambda answer: answer.stamp_ns)
+    return Traffic(answers=tuple(answers), **figures)
 
 
 def _send(camera: Camera, node_pid: int) -> Traffic:
+    # rclpy copies what it publishes into fresh memory, which a camera driver does not; page faults on top of that would
+    # be no property of any node that receives.
+    keep_large_buffers()
     import rclpy
     from rclpy.context import Context
     from rclpy.executors import SingleThreadedExecutor
@@ -114,13 +164,15 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
     node = Node("gdi_bench_camera", context=context)
     reliability = ReliabilityPolicy.RELIABLE if camera.is_reliable else ReliabilityPolicy.BEST_EFFORT
     publisher: Any = node.create_publisher(Image, "image", QoSProfile(depth=2, reliability=reliability))
-    heard: list[tuple[float, float, float]] = []
+    heard: list[Answer] = []
+    is_answered = threading.Event()
 
-    def on_answer(answer: Any) -> None:
+    def on_answer(answer: Any, info: dict[str, int]) -> None:
+        now_ns = time.time_ns()
         stamp_ns = answer.header.stamp.sec * 1_000_000_000 + answer.header.stamp.nanosec
-        timings = answer.timings
-        age_ms = (time.time_ns() - stamp_ns) / 1e6
-        heard.append((age_ms, float(timings.infer_ms), float(timings.total_ms - timings.infer_ms)))
+        stages = {name: float(getattr(answer.timings, name)) for name in _STAGES}
+        heard.append(Answer(stamp_ns, info["source_timestamp"], now_ns, **stages))
+        is_answered.set()
 
     node.create_subscription(GlobalDescriptor, "global_descriptor", on_answer, 10)
     executor = SingleThreadedExecutor(context=context)
@@ -140,17 +192,29 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
                 raise ReplayError(f"no node subscribed to 'image' within {_CONNECT_TIMEOUT_S:g} s; see its log")
             time.sleep(0.02)
         time.sleep(_SETTLE_S)
-        cdr = bytearray(serialize_message(_image(camera)))
-        heard.clear()
+        cdr: bytes = serialize_message(_image(camera))
+        # Written in place, though Python means bytes to be constant: a new object for each stamp would be one more
+        # copy of the image inside the latency, and a camera driver makes none.
+        stamp_address = ctypes.cast(ctypes.c_char_p(cdr), ctypes.c_void_p).value
+        assert stamp_address is not None
+        stamp_address += _STAMP_OFFSET
+        sender_ms = []
         cpu_s, start = processor_seconds(node_pid), time.monotonic()
-        count = int(camera.rate_hz * camera.seconds)
-        for number in range(count):
-            time.sleep(max(0.0, start + number / camera.rate_hz - time.monotonic()))
+        for number in range(camera.count):
+            if camera.rate_hz > 0:
+                time.sleep(max(0.0, start + number / camera.rate_hz - time.monotonic()))
+            is_answered.clear()
             now_ns = time.time_ns()
-            _STAMP.pack_into(cdr, _STAMP_OFFSET, now_ns // 10**9, now_ns % 10**9)
-            publisher.publish(bytes(cdr))
-        time.sleep(_DRAIN_S)
+            ctypes.memmove(stamp_address, _STAMP.pack(now_ns // 10**9, now_ns % 10**9), _STAMP.size)
+            publisher.publish(cdr)
+            sender_ms.append((time.time_ns() - now_ns) / 1e6)
+            if camera.rate_hz <= 0:
+                is_answered.wait(_ANSWER_TIMEOUT_S)
+        if camera.rate_hz > 0:
+            time.sleep(max(0.0, start + camera.count / camera.rate_hz - time.monotonic()))
+        # Before the last answers are waited for: nothing is sent then, and idle time would dilute the figure.
         cpu_s, duration_s = processor_seconds(node_pid) - cpu_s, time.monotonic() - start
+        time.sleep(_DRAIN_S)
     finally:
         stop.set()
         thread.join()
@@ -158,14 +222,7 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown(context=context)
-    latencies, own, node_ms = zip(*heard, strict=True) if heard else ((), (), ())
-    return Traffic(count, tuple(latencies), tuple(own), tuple(node_ms), cpu_s, duration_s)
-
-
-def processor_seconds(pid: int) -> float:
-    """Processor time that a process has used, seconds (proc(5): fields 14 and 15 of `stat`)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
+    return Traffic(camera.count, tuple(heard), tuple(sender_ms), cpu_s, duration_s)
 
 
 def _image(camera: Camera) -> Any:
