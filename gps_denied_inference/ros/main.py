@@ -29,10 +29,6 @@ _FAILED_CLEANUP_S = 10.0
 _POLL_S = 1.0
 """How often the executor's wait is left to look whether the node wants to end. A signal wakes it."""
 
-_SWITCH_INTERVAL_S = 1e-4
-"""How long a thread that computes in Python keeps the interpreter from one that has been woken; 5 ms by default, which
-is more than all that a frame needs beside the network."""
-
 
 def inference_node(args: list[str] | None = None) -> int:
     """Run the node with the runtime of its parameters. Returns the exit status."""
@@ -108,7 +104,6 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
     from gps_denied_inference.ros.allocator import keep_large_buffers
 
     keep_large_buffers()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # Before the imports, which take a second: a signal that comes early must end in exit status 0 too.
     stop_requested = threading.Event()
 
