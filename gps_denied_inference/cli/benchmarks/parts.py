@@ -45,4 +45,5 @@ PARTS = (
     Part("g", "cold-start", "start of the process to active, by step", "cold_start"),
     Part("h", "memory", "memory after loading and after many frames", "memory", has_gpu_form=True),
     Part("i", "map", "tiles a second when a map is embedded", "map_embedding"),
+    Part("j", "gate", "an engine through the gate", "gate"),
 )
