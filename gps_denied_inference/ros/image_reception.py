@@ -112,6 +112,7 @@ class ImageReception:
                 publisher_count=publisher_count,
                 pace=self._monitor.pace(),
                 is_incompatible_since_last=self._is_incompatible_since_last,
+                can_lose_large_images=self._is_unreliable_on_fast_dds,
                 is_larger_than_transport=self._is_unreliable_on_fast_dds and self._image_bytes > _DEFAULT_SEGMENT_BYTES,
             )
 

@@ -214,7 +214,8 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
             time.sleep(max(0.0, start + camera.count / camera.rate_hz - time.monotonic()))
         # Before the last answers are waited for: nothing is sent then, and idle time would dilute the figure.
         cpu_s, duration_s = processor_seconds(node_pid) - cpu_s, time.monotonic() - start
-        time.sleep(_DRAIN_S)
+        if camera.rate_hz > 0:
+            time.sleep(_DRAIN_S)
     finally:
         stop.set()
         thread.join()

@@ -16,6 +16,11 @@ _REMEDIES = {
     InputAnomaly.ENCODING_CHANGED: "the encoding changes; fix the camera's mode, check for a second sender",
 }
 
+_TRANSPORT_REMEDY = (
+    "load config/fast_dds_large_images.xml in the camera driver's process (FASTRTPS_DEFAULT_PROFILES_FILE), or set "
+    "input_reliability to reliable"
+)
+
 _MISSING_PER_RECEIVED = 0.1
 """A lost image now and then is no sign of a transport that is too small: of 90 images of 1080p it let through 18."""
 
@@ -38,6 +43,8 @@ class InputReading:
         pace: rate, jitter and anomalies of the last seconds.
         is_larger_than_transport: the images don't fit the default shared memory of the middleware, and what is lost is
             not sent again.
+        can_lose_large_images: images that don't fit it would not be sent again; how large they are is not known while
+            none comes.
     """
 
     topic: str
@@ -52,6 +59,7 @@ class InputReading:
     pace: InputPace
     is_larger_than_transport: bool = False
     is_incompatible_since_last: bool = False
+    can_lose_large_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +115,17 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
         return TaskStatus("input", Level.ERROR, f"{message}; set input_reliability to match it", values)
     if is_active and reading.seconds_since_last is None:
         message = f"waiting for the first image on {reading.topic} ({reading.publisher_count} publishers)"
-        return warn(f"{message}; check the camera and the topic's name")
+        return warn(f"{message}; check the camera and the topic's name{_transport_hint(reading)}")
     if is_active and reading.seconds_since_last is not None and reading.seconds_since_last > limits.timeout_s:
-        return warn(f"no image on {reading.topic} for {reading.seconds_since_last:.1f} s; check the camera")
+        message = f"no image on {reading.topic} for {reading.seconds_since_last:.1f} s; check the camera"
+        return warn(f"{message}{_transport_hint(reading)}")
     odd = [(pace.recent[anomaly], sentence) for anomaly, sentence in _REMEDIES.items() if pace.recent[anomaly]]
     if odd:
         return warn("; ".join(f"{count} of the last images: {sentence}" for count, sentence in odd))
     if is_active and reading.is_larger_than_transport and pace.missing > _MISSING_PER_RECEIVED * pace.received:
         return warn(
             f"{pace.missing} images are missing between the stamps of the last {pace.received}: they don't fit the "
-            "default shared memory of Fast DDS; load config/fast_dds_large_images.xml in the camera driver's process "
-            "(FASTRTPS_DEFAULT_PROFILES_FILE), or set input_reliability to reliable"
+            f"default shared memory of Fast DDS; {_TRANSPORT_REMEDY}"
         )
     if is_active and pace.rate_hz < limits.min_rate_hz:
         return warn(
@@ -130,3 +138,10 @@ def input_status(reading: InputReading, is_active: bool, limits: InputLimits) ->
             f"{limits.max_jitter_ms:g}; check the camera's trigger and the load of its computer"
         )
     return TaskStatus("input", Level.OK, f"{reading.received} images received", values)
+
+
+def _transport_hint(reading: InputReading) -> str:
+    """What keeps every image away where a camera sends: of 90 images of 4K the default transport let through 1."""
+    if not reading.can_lose_large_images or not reading.publisher_count:
+        return ""
+    return f"; if it sends images of more than 512 KiB, {_TRANSPORT_REMEDY}"

@@ -281,6 +281,15 @@ def test_missing_large_images_are_blamed_on_the_transport_only_where_it_is_to_bl
     assert input_status(lossy, False, _LIMITS).level is Level.OK
 
 
+@pytest.mark.parametrize("seconds_since_last", [None, 9.0])
+def test_missing_camera_may_be_one_whose_images_are_lost(seconds_since_last: float | None) -> None:
+    silent = replace(_READING, seconds_since_last=seconds_since_last, can_lose_large_images=True)
+    message = input_status(silent, True, _LIMITS).message
+    assert "check the camera" in message and "load config/fast_dds_large_images.xml" in message
+    for reading in (replace(silent, can_lose_large_images=False), replace(silent, publisher_count=0)):
+        assert "fast_dds" not in input_status(reading, True, _LIMITS).message
+
+
 def test_memory_warns_by_share_and_by_growth() -> None:
     limits = MemoryLimits(max_slope_mib_per_h=100.0, warn_share=0.8, error_share=0.9)
     assert memory_status(_MEMORY, limits).level is Level.OK
