@@ -12,8 +12,9 @@ from gps_denied_inference.core.architectures import ArchitectureRegistry
 from gps_denied_inference.core.contracts import ArchitectureSpec, OutputKind
 from gps_denied_inference.core.errors import SettingsError
 
-__all__ = ["Measurements", "model_page", "read_measurements"]
+__all__ = ["Measurements", "OnnxExports", "model_page", "read_measurements", "read_onnx_exports"]
 
+_PRECISIONS = ("fp32", "fp16")
 _TITLES = {
     OutputKind.GLOBAL_DESCRIPTOR: "Place recognition: one vector an image",
     OutputKind.LOCAL_FEATURES: "Local features",
@@ -39,6 +40,43 @@ class Measurements:
     models: Mapping[str, Mapping[str, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxExports:
+    """Which networks were exported to ONNX and gave what torch gives.
+
+    Attributes:
+        measured_at: date.
+        packages: versions, by name.
+        complaints: by the name of the network and the precision (`fp32`, `fp16`): why the export failed or differed;
+            empty when it agreed.
+    """
+
+    measured_at: str
+    packages: Mapping[str, str]
+    complaints: Mapping[str, Mapping[str, str]]
+
+
+def read_onnx_exports(path: Path) -> OnnxExports:
+    """Read what `scripts/measure_onnx.py` wrote.
+
+    Raises:
+        SettingsError: the file cannot be read, or is not of that kind.
+    """
+    try:
+        content: Any = json.loads(path.read_text())
+        complaints = {
+            name: {
+                precision: "" if outcomes[precision]["agrees"] else str(outcomes[precision]["reason"])
+                for precision in _PRECISIONS
+            }
+            for name, outcomes in content["onnx"].items()
+        }
+        packages = {str(package): str(version) for package, version in content["packages"].items()}
+        return OnnxExports(str(content["measured_at"]), packages, complaints)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError("onnx", str(path), "a file that scripts/measure_onnx.py wrote") from error
+
+
 def read_measurements(path: Path) -> Measurements:
     """Read what `scripts/measure_models.py` wrote.
 
@@ -54,13 +92,14 @@ def read_measurements(path: Path) -> Measurements:
         raise SettingsError("measurements", str(path), "a file that scripts/measure_models.py wrote") from error
 
 
-def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measurements]) -> str:
+def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measurements], exports: OnnxExports) -> str:
     """Write the page; equal arguments give equal text."""
+    versions = ", ".join(f"{package} {version}" for package, version in sorted(exports.packages.items()))
     lines = [
         "# Networks",
         "",
-        "Written by `gdi models --markdown --measurements FILE …`; the files are in `docs/measurements` and come from",
-        "`scripts/measure_models.py`.",
+        "Written by `gdi models --markdown --measurements FILE … --onnx FILE`; the files are in `docs/measurements`",
+        "and come from `scripts/measure_models.py` and `scripts/measure_onnx.py`.",
         "",
         "- *weights*: the package that brings them, or the page where the authors publish them: put the file into",
         "  `weights_dir` as `gdi weights list` says. *Layout only*: loading was verified on checkpoints with the",
@@ -68,11 +107,13 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         "- A licence in **bold** restricts the use of the weights: the network is refused until `accepted_licenses`",
         "  (or `--accept-license`) names the licence. `LicenseRef-unstated`: no licence was found in the authors'",
         "  repository. All were read there in November 2026.",
-        "- *ONNX*: the network exports and agrees with PyTorch, in FP32 and FP16; of layout-only networks with random",
-        "  weights. Those of `efficient_loftr` agree in FP32. In FP16 ONNX Runtime finds 488 of torch's 495 points",
-        "  again, within 0.02 px, but with confidences that differ by up to 0.2 (0.06 for nine of ten): export in FP16",
-        "  is refused unless published weights, which are surer, pass the check. Times and memory were measured with",
-        "  random weights: they don't depend on them.",
+        "- The SHA-256 of weights that come in a package is pinned. Of those on a page, the name of DINOv3's file",
+        "  holds the first eight digits, which `gdi weights verify` checks; for the others none was found that their",
+        "  authors published, and it says so.",
+        "- *ONNX*: precisions in which the exported network gave what torch gives in FP32, within the tolerances of",
+        "  `gdi engine build`; of layout-only networks with seeded weights. ONNX Runtime on the CPU,",
+        f"  {exports.measured_at}: {versions}.",
+        "- Times and memory of layout-only networks were measured with random weights: they don't depend on them.",
     ]
     for number, item in enumerate(measurements, 1):
         lines.append(
@@ -84,7 +125,7 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         header = ["network", "input", "output", "parameters", "licence", "weights", "ONNX"]
         header += [f"{unit} {number}" for number in range(1, len(measurements) + 1) for unit in ("ms", "MiB")]
         lines += ["", f"## {title}", "", _row(header), _row(["---"] * len(header))]
-        lines += [_row(_cells(name, registry.lookup(name).spec, measurements)) for name in names]
+        lines += [_row(_cells(name, registry.lookup(name).spec, measurements, exports)) for name in names]
         lines += ["", *(f"- `{name}`: {registry.lookup(name).spec.paper}." for name in names)]
     return "\n".join(lines)
 
@@ -93,7 +134,7 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _cells(name: str, spec: ArchitectureSpec, measurements: Sequence[Measurements]) -> list[str]:
+def _cells(name: str, spec: ArchitectureSpec, measurements: Sequence[Measurements], exports: OnnxExports) -> list[str]:
     figures = [item.models.get(name, {}) for item in measurements]
     parameters = next((item["parameters"] for item in figures if "parameters" in item), None)
     cells = [
@@ -103,11 +144,21 @@ def _cells(name: str, spec: ArchitectureSpec, measurements: Sequence[Measurement
         "" if parameters is None else f"{parameters / 1e6:.1f} M",
         f"**{spec.license}**" if spec.license_restriction else spec.license,
         _weights(spec),
-        f"no: {spec.onnx_obstacle}" if spec.onnx_obstacle else "yes",
+        _onnx(spec, exports.complaints.get(name)),
     ]
     for item in figures:
         cells += [f"{item['latency_ms']:.1f}", f"{item['memory_mib']:.0f}"] if "latency_ms" in item else ["", ""]
     return cells
+
+
+def _onnx(spec: ArchitectureSpec, complaints: Mapping[str, str] | None) -> str:
+    if spec.onnx_obstacle:
+        return f"no: {spec.onnx_obstacle}"
+    if complaints is None:
+        return "not measured"
+    agreeing = [precision.upper() for precision in _PRECISIONS if not complaints[precision]]
+    failing = [f"{precision.upper()}: {complaints[precision]}" for precision in _PRECISIONS if complaints[precision]]
+    return "; ".join([", ".join(agreeing)] * bool(agreeing) + failing)
 
 
 def _input(spec: ArchitectureSpec) -> str:

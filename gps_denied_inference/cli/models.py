@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gps_denied_inference.cli.console import say, table
-from gps_denied_inference.cli.model_table import model_page, read_measurements
+from gps_denied_inference.cli.model_table import model_page, read_measurements, read_onnx_exports
 from gps_denied_inference.core.architectures import default_registry, locate_weights
 from gps_denied_inference.core.contracts import ArchitectureSpec, OutputKind
-from gps_denied_inference.core.errors import EngineBuildError
+from gps_denied_inference.core.errors import EngineBuildError, SettingsError
 
 __all__ = ["add_parser", "run"]
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("models", help="list the registered networks and where their weights are")
     parser.add_argument("--weights-dir", type=Path, help="folder searched first for checkpoints")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="the page docs/models.md")
+    parser.add_argument("--markdown", action="store_true", help="the page docs/models.md; needs --onnx")
     parser.add_argument(
         "--measurements",
         type=Path,
@@ -37,6 +37,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="figures of scripts/measure_models.py for the page; may be given more than once",
     )
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="exports that scripts/measure_onnx.py tried, for the page"
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,7 +47,10 @@ def run(options: argparse.Namespace) -> int:
     """List them."""
     registry = default_registry()
     if options.markdown:
-        say(model_page(registry, [read_measurements(path) for path in options.measurements]))
+        if options.onnx is None:
+            raise SettingsError("onnx", "", "a file that scripts/measure_onnx.py wrote; --markdown needs it")
+        measurements = [read_measurements(path) for path in options.measurements]
+        say(model_page(registry, measurements, read_onnx_exports(options.onnx)))
         return 0
     if options.json:
         models = [_fields(name, registry.lookup(name).spec, options.weights_dir) for name in registry]

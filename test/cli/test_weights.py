@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gps_denied_inference.cli.main import main
+from gps_denied_inference.cli.weights_check import Verdict, check_weights
 from gps_denied_inference.core.architectures import default_registry, locate_weights
 from gps_denied_inference.core.errors import EngineBuildError
 
@@ -52,6 +54,23 @@ def test_verify_accepts_the_published_file_and_fails_for_a_missing_one(capsys: p
     assert report["passed"] and report["weights"][0]["verdict"] == "published weights"
     report = answer(capsys, "weights", "verify", SMALL, "superpoint", status=1)
     assert not report["passed"] and report["weights"][1]["verdict"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("is_right", "verdict"), [(True, Verdict.PUBLISHED), (False, Verdict.OTHER)], ids=["right", "wrong"]
+)
+def test_first_digits_are_compared_where_no_more_are_published(
+    is_right: bool, verdict: Verdict, tmp_path: Path
+) -> None:
+    (tmp_path / f"{SMALL}.pth").symlink_to(installed(SMALL))
+    entry = default_registry().lookup(SMALL)
+    origin = entry.spec.weights
+    assert origin is not None
+    digits = origin.sha256[:8] if is_right else "0" * 8
+    published = replace(entry, spec=replace(entry.spec, weights=replace(origin, sha256=digits)))
+    check = check_weights(published, tmp_path, is_required=True)
+    assert check.verdict is verdict and check.is_acceptable is is_right
+    assert is_right or f"published is {digits}…" in check.reason
 
 
 def test_verify_tells_a_changed_file_and_one_that_does_not_fit(
@@ -110,12 +129,20 @@ def test_page_of_models_tells_every_one_with_its_figures(capsys: pytest.CaptureF
         "models": {"disk": {"parameters": 1092369, "latency_ms": 12.34, "memory_mib": 56.7}},
     }
     figures.write_text(json.dumps(content))
-    assert main(["models", "--markdown", "--measurements", str(figures)]) == 0
+    exports = tmp_path / "onnx.json"
+    agreed, differed = {"agrees": True}, {"agrees": False, "reason": "it differs by 0.1"}
+    outcomes = {"disk": {"fp32": agreed, "fp16": differed}}
+    exports.write_text(json.dumps({"measured_at": "2026-11-25", "packages": {"onnx": "1"}, "onnx": outcomes}))
+    command = ["models", "--markdown", "--measurements", str(figures)]
+    assert main(command) == 1
+    assert "measure_onnx.py" in capsys.readouterr().err
+    command += ["--onnx", str(exports)]
+    assert main(command) == 0
     page = capsys.readouterr().out
     assert all(f"`{name}`" in page for name in default_registry())
     row = next(line for line in page.splitlines() if line.startswith("| `disk`"))
-    assert "1.1 M" in row and row.endswith("| 12.3 | 57 |")
+    assert "1.1 M" in row and row.endswith("| FP32; FP16: it differs by 0.1 | 12.3 | 57 |")
     assert "**LicenseRef-MagicLeap-SuperPoint**" in page
     figures.write_text("{}")
-    assert main(["models", "--markdown", "--measurements", str(figures)]) == 1
+    assert main(command) == 1
     assert "measure_models.py" in capsys.readouterr().err

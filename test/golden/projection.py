@@ -50,7 +50,7 @@ def _places(outputs: Mapping[str, NDArray[np.float32]], spec: ArchitectureSpec) 
     """Where each row lies, 0..1: (x, y) of a keypoint, both rows of a match, both points of a correspondence."""
     size = np.array([spec.preprocess.width, spec.preprocess.height], np.float64)
     if spec.output_kind is OutputKind.LOCAL_FEATURES:
-        return outputs["keypoints"][0] / size
+        return np.asarray(outputs["keypoints"][0] / size)
     if spec.output_kind is OutputKind.CORRESPONDENCES:
         return np.concatenate((outputs["points0"][0] / size, outputs["points1"][0] / size), axis=1)
     partners = outputs["matches"][0].astype(np.float64)

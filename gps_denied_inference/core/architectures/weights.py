@@ -54,7 +54,7 @@ def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) 
         )
     if origin.sha256:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != origin.sha256:
+        if not found.startswith(origin.sha256):
             raise EngineBuildError(
                 f"{path} has SHA-256 {found}, but {origin.distribution} ships {origin.sha256}; "
                 f"install it again with: {origin.install}"

@@ -20,7 +20,8 @@ class WeightsOrigin:
             authors publish them at `url` alone.
         module: import name of that distribution; its folder is looked up without importing it.
         relative_path: of the checkpoint, below the module's folder.
-        sha256: of the checkpoint file, lower-case hex; empty when none is pinned.
+        sha256: of the checkpoint file, lower-case hex; its first digits where no more are published; empty when none
+            are.
         url: the authors' page.
         install: command that brings them, or what to download where.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gps_denied_inference.core.architectures import ArchitectureEntry, default_registry
+from gps_denied_inference.core.architectures import ArchitectureEntry, ArchitectureRegistry, default_registry
 from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
 from gps_denied_inference.core.engines import EngineGate, EngineStore, HostTuple, ManifestEntry
 from gps_denied_inference.core.engines.build import STAGES, BuildRequest, build_engine
@@ -139,3 +139,14 @@ def test_interrupted_build_leaves_the_store_as_it_was(stage: str, built: Built, 
             on_progress=interrupt,
         )
     assert {path.name: path.read_bytes() for path in store.root.iterdir()} == before
+
+
+@pytest.mark.parametrize("runtime", [RuntimeLabel.ONNX_TRT_EP, RuntimeLabel.TENSORRT])
+def test_network_with_an_obstacle_to_export_is_refused_with_it(runtime: RuntimeLabel, tmp_path: Path) -> None:
+    registry = ArchitectureRegistry()
+    entry = default_registry().lookup(REQUEST.model)
+    registry.register(entry.name, entry.factory, spec=replace(entry.spec, onnx_obstacle="it counts its own rows"))
+    store = EngineStore(tmp_path / "store")
+    with pytest.raises(EngineBuildError, match=r"it counts its own rows; build it for pytorch_fp16"):
+        build_engine(replace(REQUEST, runtime=runtime), store, registry=registry, host=HOST)
+    assert not store.root.exists()

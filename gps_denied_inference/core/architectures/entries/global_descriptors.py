@@ -56,6 +56,7 @@ def _from_url(
     license_name: str,
     paper: str,
     license_restriction: str = "",
+    sha256: str = "",
 ) -> ArchitectureSpec:
     """Describe a network whose weights its authors publish on a page."""
     height, width = size
@@ -68,7 +69,7 @@ def _from_url(
         is_l2_normalized=True,
         max_keypoints=0,
         weights=WeightsOrigin(
-            distribution="", module="", relative_path="", sha256="", url=url, install=f"put {install}"
+            distribution="", module="", relative_path="", sha256=sha256, url=url, install=f"put {install}"
         ),
         license=license_name,
         paper=paper,
@@ -122,6 +123,7 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
         license_restriction="Meta's own terms, which rule out military uses, whatever ITAR controls and more; to be "
         "agreed to beforehand",
         paper="Siméoni et al., DINOv3, arXiv 2508.10104, 2025, pooled with GeM",
+        sha256="08c60483",  # the end of the file's name, as torch.hub checks it
     )
     registry.register(
         "dinov3_vits16",
