@@ -51,9 +51,10 @@ def take_ms(shape: tuple[int, int, int], plan: BenchPlan) -> Taken:
     """Take images of this shape, (height, width, channels), in every way."""
     kept: dict[str, list[float]] = {}
     default: dict[str, list[float]] = {}
-    for _ in range(_ROUNDS):
+    rounds = min(_ROUNDS, 1 + plan.repetitions // 10)
+    for _ in range(rounds):
         for allocator, samples in (("kept", kept), ("default", default)):
-            for name, values in _in_process([allocator, *map(str, shape)], plan).items():
+            for name, values in _in_process([allocator, *map(str, shape)], plan, rounds).items():
                 samples.setdefault(name, []).extend(values)
     return Taken(
         row_of(Role.LIMIT, "memcpy of the pixels", kept[_MEMCPY]),
@@ -67,8 +68,8 @@ def take_ms(shape: tuple[int, int, int], plan: BenchPlan) -> Taken:
     )
 
 
-def _in_process(arguments: list[str], plan: BenchPlan) -> dict[str, list[float]]:
-    command = [sys.executable, "-m", __name__, *arguments, str(plan.repetitions // _ROUNDS or 1), str(plan.warm_up)]
+def _in_process(arguments: list[str], plan: BenchPlan, rounds: int) -> dict[str, list[float]]:
+    command = [sys.executable, "-m", __name__, *arguments, str(plan.repetitions // rounds), str(plan.warm_up)]
     environment = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=_PROCESS_TIMEOUT_S, env=environment, check=False
