@@ -7,6 +7,7 @@ from gps_denied_inference.core.pipeline.feature_matcher import (
     MatchedFeatures,
     MutualNearestMatching,
 )
+from gps_denied_inference.core.pipeline.found_images import FoundImage, FoundImages
 from gps_denied_inference.core.pipeline.hang_watchdog import HangState, HangWatchdog
 from gps_denied_inference.core.pipeline.identity import ModelIdentity, space_id
 from gps_denied_inference.core.pipeline.latency import LatencySummary, LatencyWindow
@@ -20,6 +21,8 @@ from gps_denied_inference.core.pipeline.worker import FrameProcessor, FrameWorke
 __all__ = [
     "FeatureMatcher",
     "FeaturePair",
+    "FoundImage",
+    "FoundImages",
     "FrameCounts",
     "FrameLedger",
     "FrameProcessor",

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gps_denied_inference.core.contracts import DropReason, Frame
@@ -86,12 +87,13 @@ class NewestWorker(Generic[_Item, _Result]):
         self._turn: Turn | None = None
         self._clock = clock
         self._condition = threading.Condition()
-        self._slot: tuple[_Item, int] | None = None
+        self._slot: _Waiting[_Item] | None = None
         self._rate_limit: RateLimit | None = None
         self._is_running = False
         self._is_busy = False
         self._busy_since_ns = 0
         self._has_frame_in_work = False
+        """One that the ledger has as pending."""
         self._swaps_waiting = 0
         self._thread: threading.Thread | None = None
 
@@ -227,12 +229,27 @@ class NewestWorker(Generic[_Item, _Result]):
                 self._ledger.drop(DropReason.RATE_LIMITED)
                 return
             self._empty_slot(DropReason.OVERWRITTEN)
-            self._slot = (frame, stamp)
+            self._slot = _Waiting(frame, stamp, is_counted=True)
             self._condition.notify_all()
 
+    def submit_again(self, frame: _Item) -> bool:
+        """Hand over a frame once more that was taken before, because there is more to it now.
+
+        It is in the ledger already and not counted again. It never takes the place of a frame that is.
+
+        Returns:
+            False when it was let go at once: a frame waits, or the worker does not run.
+        """
+        with self._condition:
+            if not self._is_running or (self._slot is not None and self._slot.is_counted):
+                return False
+            self._slot = _Waiting(frame, self._clock(), is_counted=False)
+            self._condition.notify_all()
+            return True
+
     def _empty_slot(self, reason: DropReason) -> None:
-        if self._slot is not None:
-            self._slot = None
+        waiting, self._slot = self._slot, None
+        if waiting is not None and waiting.is_counted:
             self._ledger.drop(reason)
 
     def _work(self) -> None:
@@ -262,12 +279,12 @@ class NewestWorker(Generic[_Item, _Result]):
                 taken = None
                 if processor is warmed:
                     taken, self._slot = self._slot, None
-                self._has_frame_in_work = taken is not None
+                self._has_frame_in_work = taken is not None and taken.is_counted
             if taken is None:
                 _warm_up(processor)
                 warmed = processor
             else:
-                self._work_on(processor, *taken)
+                self._work_on(processor, taken.frame, taken.received_ns)
         if processor is not None:
             self._on_late_return(processor)
 
@@ -287,12 +304,13 @@ class NewestWorker(Generic[_Item, _Result]):
         return self._thread is not threading.current_thread()
 
     def _settle(self, count: Callable[[], None]) -> bool:
-        """Count the frame in work, unless it was given up and counted already. Tells whether it was counted here."""
+        """Count the frame in work, unless it was counted already. Tells whether it was not given up."""
         with self._condition:
             if self._is_abandoned():
                 return False
+            if self._has_frame_in_work:
+                count()
             self._has_frame_in_work = False
-            count()
             return True
 
     def _work_on(self, processor: Processor[_Item, _Result], frame: _Item, received_ns: int) -> None:
@@ -320,6 +338,15 @@ class NewestWorker(Generic[_Item, _Result]):
                 _LOGGER.exception("the listener of dropped frames failed")
             return
         self._settle(self._ledger.publish)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[_Item]):
+    """A frame that waits, when it was received, and whether the ledger has it as pending."""
+
+    frame: _Item
+    received_ns: int
+    is_counted: bool
 
 
 class FrameWorker(NewestWorker[Frame, PipelineResult]):

@@ -449,3 +449,56 @@ def test_abandoned_worker_stops_at_once_and_starts_only_with_another_processor(h
     harness.processor.gate.release()
     harness.wait_until(lambda counts: counts.published == 1)
     worker.stop(_TIMEOUT_S)
+
+
+def test_frame_that_is_handed_over_again_is_worked_on_again_and_counted_once(harness: Harness) -> None:
+    worker = harness.worker
+    assert not worker.submit_again(_frame(1)), "a worker that does not run"
+    worker.start()
+    worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    assert worker.submit_again(_frame(1)) and worker.submit_again(_frame(1)), "the later takes the place of the earlier"
+    _let_pass(harness.processor, 2)
+    for _ in range(2):
+        assert harness.settled.acquire(timeout=_TIMEOUT_S)
+    worker.stop(_TIMEOUT_S)
+    assert harness.published == [1, 1]
+    counts = harness.ledger.counts()
+    assert (counts.received, counts.published, counts.dropped_total, counts.pending) == (1, 1, 0, 0)
+
+
+def test_frame_that_is_handed_over_again_gives_way_uncounted(harness: Harness) -> None:
+    worker = harness.worker
+    worker.start()
+    worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    assert worker.submit_again(_frame(1))
+    worker.submit(_frame(2))
+    assert not worker.submit_again(_frame(1)), "one that is counted waits"
+    _let_pass(harness.processor, 2)
+    counts = harness.wait_until(lambda counts: counts.published == 2)
+    assert harness.published == [1, 2]
+    assert (counts.received, counts.dropped_total, counts.pending) == (2, 0, 0)
+    harness.processor.error = InferenceError("no")
+    assert worker.submit_again(_frame(2))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)  # of frame 2
+    _let_pass(harness.processor)
+    while not harness.errors:
+        assert harness.settled.acquire(timeout=_TIMEOUT_S)
+    worker.stop(_TIMEOUT_S)
+    assert harness.ledger.counts() == counts, "its error is told, not counted"
+
+
+def test_frame_that_is_handed_over_again_and_abandoned_is_not_counted_as_failed(harness: Harness) -> None:
+    worker = harness.worker
+    worker.start()
+    _let_pass(harness.processor)
+    worker.submit(_frame(1))
+    counts = harness.wait_until(lambda counts: counts.published == 1)
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    assert worker.submit_again(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    assert worker.abandon()
+    assert harness.ledger.counts() == counts
+    _let_pass(harness.processor)
+    worker.stop(_TIMEOUT_S)
