@@ -15,6 +15,7 @@ from gps_denied_inference.core.contracts import ImageFrame, LocalFeatures, Outpu
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError
 from gps_denied_inference.core.evaluation import percentiles
 from gps_denied_inference.core.governor import LoadedLadder
+from gps_denied_inference.core.health import fidelity_summary
 from gps_denied_inference.core.index import load_tile_index
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.pipeline import MatchingPipeline, ModelIdentity, Pipeline
@@ -52,10 +53,7 @@ def check_fidelity(model: ModelIdentity) -> Check:
     report = model.fidelity
     if report is None:
         return Check("fidelity", Level.FAIL, "nothing was measured: the engine has no golden set; build it again")
-    text = f"{report.metric} min {report.minimum:.6f}, mean {report.mean:.6f}"
-    if not math.isnan(report.repeatability):
-        text += f", repeatability {report.repeatability:.3f}"
-    return Check("fidelity", Level.OK, f"{text} over {report.count} golden images")
+    return Check("fidelity", Level.OK, fidelity_summary(report))
 
 
 def check_placement(model: ModelIdentity) -> Check:

@@ -11,7 +11,6 @@ import gps_denied_inference.msg as messages
 from gps_denied_inference.core.contracts import DropReason, Frame, OutputKind, ThermalState
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.governor import LadderState, RungProcessor
-from gps_denied_inference.core.health import fidelity_summary
 from gps_denied_inference.core.interface import features_message
 from gps_denied_inference.core.pipeline import (
     FrameCounts,
@@ -29,6 +28,7 @@ from gps_denied_inference.core.settings import Settings
 from gps_denied_inference.ros.degradation import Degradation, load_ladder
 from gps_denied_inference.ros.engine_recovery import EngineRecovery
 from gps_denied_inference.ros.guarded_lifecycle_node import GuardedLifecycleNode
+from gps_denied_inference.ros.loaded_model_log import log_loaded_model
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
 from gps_denied_inference.ros.output_qos import OutputQos
 from gps_denied_inference.ros.parameters import NodeParameters
@@ -180,6 +180,8 @@ class HostedEngine:
             )
             rungs = ", ".join(f"'{rung.name}'" for rung in ladder.ladder.rungs)
             node.get_logger().info(f"degradation ladder of {self.name}: {rungs}, with {len(ladder.engines)} engines")
+            for pipeline in ladder.engines[1:]:
+                log_loaded_model(node.get_logger(), pipeline.model, f"on the ladder of {self.name}")
         qos = features_qos(parameters.text("output_reliability"), parameters.count("output_depth"))
         if self._pipeline.model.spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR:
             kind, topic = messages.GlobalDescriptor, "global_descriptor"
@@ -275,22 +277,8 @@ class HostedEngine:
 
     def tell(self) -> None:
         """Say in the log what was loaded, and what is not as it should be on a flight."""
-        model, logger = self.model, self._host.node.get_logger()
-        if model is None:
-            return
-        configuration = model.configuration
-        logger.info(
-            f"{model.engine}: {model.name} ({model.runtime_label.value}, {configuration.effective_precision.value} on "
-            f"{configuration.effective_device}), space {model.space_id}"
-        )
-        if configuration.fallback_reason:
-            logger.warning(f"fallback: {configuration.fallback_reason}")
-        if model.fidelity is not None:
-            logger.info(f"fidelity against FP32: {fidelity_summary(model.fidelity)}")
-        if not model.is_gated:
-            logger.warning(
-                f"not for flight: this engine did not pass the gate, but allow_ungated is set ({model.gate_complaint})"
-            )
+        if self.model is not None:
+            log_loaded_model(self._host.node.get_logger(), self.model, self.name)
 
     # Inside.
 

@@ -30,6 +30,7 @@ from gps_denied_inference.core.pipeline import (
     StampPairs,
 )
 from gps_denied_inference.core.settings import ENGINE_FIELDS, SettingField
+from gps_denied_inference.ros.loaded_model_log import log_loaded_model
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.worker_node import WorkerNode
 from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_named
@@ -168,17 +169,7 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
                 network.model.name,
                 "a network that matches features; this one takes images",
             )
-        configuration = network.model.configuration
-        self.get_logger().info(
-            f"{network.model.name} ({network.model.runtime_label.value}, {configuration.effective_precision.value} on "
-            f"{configuration.effective_device})"
-        )
-        if configuration.fallback_reason:
-            self.get_logger().warning(f"fallback: {configuration.fallback_reason}")
-        if not network.model.is_gated:
-            self.get_logger().warning(
-                f"not for flight: this engine did not pass the gate ({network.model.gate_complaint})"
-            )
+        log_loaded_model(self.get_logger(), network.model, "matcher")
         return network
 
     def deactivate(self) -> None:

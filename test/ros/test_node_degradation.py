@@ -190,6 +190,7 @@ def test_deactivation_cleanup_and_load_engine_go_together_with_the_ladder(
     node = launcher.start(*fake_parameters(tmp_path, "latency_ms: 1.0"), *_QUICK, *always, ladder, *_EVERY_FRAME)
     health, infos = client.health(), client.model_info()
     client.bring_up()
+    assert "on the ladder of primary: efficientnet_lite0_grid (fake" in node.log
     wait_for(lambda: health and health[-1].rung == 2, "the last rung")
     # The rung stays while nothing works, and goes on afterwards.
     assert client.change_state("deactivate") and client.change_state("activate")

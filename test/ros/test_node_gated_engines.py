@@ -119,6 +119,7 @@ def test_engines_of_a_store_change_places_and_none_that_is_refused_does(
     assert (response.engine_sha256, response.space_id) == (second.sha256, info.space_id)
     wait_for(lambda: infos[-1].engine_sha256 == second.sha256, "the new model_info")
     assert infos[-1].is_gated and infos[-1].runtime == "onnx_trt_ep" and infos[-1].fidelity_count == 8
+    wait_for(lambda: f"min {infos[-1].fidelity_min_cosine:.6f}" in node.log.split("took the place of")[-1], "the log")
     after = answer()
     assert after.space_id == before.space_id
     old, new = (np.array(message.values) for message in (before, after))

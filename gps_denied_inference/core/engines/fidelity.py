@@ -53,6 +53,11 @@ class FidelityReport:
     count: int
     complaint: str = ""
 
+    @property
+    def is_of_pairs(self) -> bool:
+        """The network matches: of two images, or of their features."""
+        return self.metric == _PAIR_METRIC
+
     def problem(self, min_cosine: float, min_repeatability: float) -> str:
         """Return what is too low, in words; empty when nothing is."""
         if self.complaint:
@@ -61,12 +66,11 @@ class FidelityReport:
         if not self.minimum >= min_cosine:
             return (
                 f"{self.metric} is {self.minimum:.6f} at least and {self.mean:.6f} on average over {self.count} golden "
-                f"images; {min_cosine:g} is required"
+                f"{'pairs' if self.is_of_pairs else 'images'}; {min_cosine:g} is required"
             )
         if not math.isnan(self.repeatability) and not self.repeatability >= min_repeatability:
-            is_of_pairs = self.metric == _PAIR_METRIC
-            found = "matches are found again" if is_of_pairs else "keypoints are found again"
-            nearness = "" if is_of_pairs else f" within {REPEATABILITY_RADIUS_PX:g} px"
+            found = "matches are found again" if self.is_of_pairs else "keypoints are found again"
+            nearness = "" if self.is_of_pairs else f" within {REPEATABILITY_RADIUS_PX:g} px"
             return (
                 f"only {self.repeatability:.3f} of the reference's {found}{nearness}; {min_repeatability:g} is required"
             )

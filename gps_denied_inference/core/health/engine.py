@@ -86,4 +86,4 @@ def fidelity_summary(report: FidelityReport) -> str:
     text = f"{report.metric} min {report.minimum:.6f}, mean {report.mean:.6f}"
     if not math.isnan(report.repeatability):
         text += f", repeatability {report.repeatability:.3f}"
-    return f"{text}, over {report.count} golden images"
+    return f"{text}, over {report.count} golden {'pairs' if report.is_of_pairs else 'images'}"
