@@ -130,7 +130,8 @@ def report(measured: dict[str, Any]) -> str:
     lines = [f"# Runtime `pytorch_fp16` on {measured['machine']['gpu']}, {measured['date']}", ""]
     lines += [", ".join(f"{key} {value}" for key, value in measured["machine"].items()) + ".", ""]
     lines += [
-        f"PyTorch, replayed from CUDA graphs where the network can be recorded, batch 1, {LOADS} loads, {FRAMES} frames after each; `infer` from numpy to numpy, both copies",
+        "PyTorch, replayed from CUDA graphs where the network can be recorded, batch 1, "
+        f"{LOADS} loads, {FRAMES} frames after each; `infer` from numpy to numpy, both copies",
         "included; milliseconds. Agreement is with FP32 on the CPU (`test/golden`).",
         "",
         "| network | precision | load p50/p95 (first) | infer p50/p95/p99 | first p50/p95 | MiB before/with/after |",
