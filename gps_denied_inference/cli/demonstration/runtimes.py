@@ -94,7 +94,7 @@ def compare_runtimes(
         flown=labels[0],
         baseline=labels[1],
         frames=len(cosines),
-        cosine_min=min(cosines),
+        cosine_min=float(np.min(cosines)),  # min() would step over a NaN
         cosine_median=float(np.median(cosines)),
         flown_infer_ms=percentiles(infer_ms[0]),
         baseline_infer_ms=percentiles(infer_ms[1]),

@@ -251,7 +251,7 @@ def _compile_with_tensorrt(
         opset["opset"] = str(export_onnx(architecture, checkpoint, precision, onnx, profiles=request.profiles).opset)
     else:
         onnx = request.onnx
-    options = {**request.options, "output_dir": str(folder / "plan")}
+    options = {**request.options, "output_dir": str(folder / "plan"), "jetpack": host.jetpack}
     compiled = runtime.compile_engine(
         onnx,
         BuildConfig(request.precision, request.profiles, {**options, **extras}),
@@ -309,7 +309,7 @@ def _sm_of_the_gpu(host: HostTuple) -> str:
 
 def _recorded(asked: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
     """What the runtime was asked for and told of the build, less paths and what the manifest says anyway."""
-    said_elsewhere = {"model_name", "runtime", "weights_sha256", "source_onnx_sha256"}
+    said_elsewhere = {"model_name", "runtime", "weights_sha256", "source_onnx_sha256", "jetpack"}
     left_out = said_elsewhere | {"output_dir", "timing_cache", "calibration_images", "calibration_cache"}
     return {name: value for name, value in {**asked, **told}.items() if name not in left_out}
 

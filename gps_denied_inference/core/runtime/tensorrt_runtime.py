@@ -141,6 +141,8 @@ class TensorrtRuntime:
             sha256=hashlib.sha256(plan).hexdigest(),
             precision=build_config.precision,
             sm=",".join(sms),
+            # One that was compiled ahead of time is for other computers.
+            jetpack="" if binding.compute_capabilities else options.jetpack,
             tensorrt=binding.toolchain,
             extras=MappingProxyType(extras),
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureEntry
 from gps_denied_inference.core.contracts import ColorSpace
+from gps_denied_inference.core.engines import crops as crops_module
 from gps_denied_inference.core.engines.crops import CROP_ORIGINS, load_crops
 from gps_denied_inference.core.engines.golden import GoldenSet, golden_bytes, image_for, make_golden, read_golden
 from gps_denied_inference.core.errors import EngineBuildError, EngineFidelityError, EngineHashMismatchError
@@ -86,6 +87,18 @@ def test_reference_refuses_a_missing_checkpoint(
 ) -> None:
     with pytest.raises(EngineBuildError, match="cannot read"):
         make_golden(grid, tmp_path / "none.pth", crops)
+
+
+def test_another_picture_in_the_place_of_the_installed_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = crops_module._installed_orthophoto().read_bytes()
+    path = tmp_path / "picture.png"
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    monkeypatch.setattr(crops_module, "_installed_orthophoto", lambda: path)
+    with pytest.raises(EngineBuildError, match=r"SHA-256 .* not a9bdb0f4.*pip install"):
+        load_crops()
+    assert load_crops(path).shape[0] == len(CROP_ORIGINS)  # a picture of the caller's own is the caller's choice
 
 
 def test_gray_networks_get_one_channel(crops: NDArray[np.uint8]) -> None:

@@ -103,7 +103,7 @@ def test_descriptors_of_real_crops_are_torchs(tmp_path: Path) -> None:
         first = exact.infer(handles[0], {"image": image})["descriptor"][0]
         second = exported.infer(handles[1], {"image": image})["descriptor"][0]
         cosines.append(float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second))))
-    assert min(cosines) >= 0.9999
+    assert np.min(cosines) >= 0.9999  # a NaN, which min() steps over, fails
 
 
 def test_same_network_gives_same_bytes_without_paths_of_this_computer(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_the_gate_lets_it_run_on_its_vehicle(prepared: Prepared) -> None:
         "schema", "host", "sidecar", "hash", "manifest", "signature",
     ]  # fmt: skip
     entry = verdict.require()
+    assert probe_host().tensorrt_rtx == trt.__version__  # what the gate compares on the vehicle
     assert entry.extras["flavour"] == "tensorrt_rtx" and entry.tensorrt == f"rtx{trt.__version__}"
 
 

@@ -66,6 +66,7 @@ def test_an_engine_is_for_the_gpu_that_is_here(bench: TensorrtBench, model: Path
     entry = bench.compile(model, describe_network())
     assert entry.sm == "87" and entry.tensorrt == "trt10.3.0" and flavour_of(entry.tensorrt) == "tensorrt"
     assert bench.compile(model, sms="87").sm == "87"
+    assert (entry.jetpack, bench.compile(model, jetpack="6.2").jetpack) == ("", "6.2")
     with pytest.raises(EngineBuildError, match="only for the GPU of this computer, not for SM 86"):
         bench.compile(model, sms="86")
     assert all(stream.is_closed for stream in bench.streams)
@@ -73,7 +74,8 @@ def test_an_engine_is_for_the_gpu_that_is_here(bench: TensorrtBench, model: Path
 
 def test_rtx_compiles_for_every_gpu_that_is_named(model: Path) -> None:
     bench = TensorrtBench(reference_registry(), tensorrt_variant(RTX))
-    entry = bench.compile(model, describe_network(), sms="89,86")
+    entry = bench.compile(model, describe_network(), sms="89,86", jetpack="6.2")
+    assert entry.jetpack == ""  # which this computer's need not be
     assert built(entry)["sms"] == ["SM86", "SM89"] and entry.sm == "86,89" and bench.streams == []
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -272,18 +271,27 @@ def test_ctrl_c_wherever_it_comes_ends_the_build(
 ) -> None:
     """Python raises it in whatever line it happens to run, which is ours or TensorRT's caller."""
     told = 0
+    sent = threading.Event()
+
+    def send() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        sent.set()
 
     def press(_phase: str, _fraction: float) -> None:
         nonlocal told
         told += 1
         if told == calls:
             # The signal comes from another thread, a little later: not in this call.
-            threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGINT)).start()
-        if told >= calls:
-            time.sleep(0.0005)
+            threading.Timer(0.001, send).start()
+        elif told > calls:
+            sent.wait(10.0)  # a busy machine may send it late
+
+    def build() -> None:
+        runtime.compile_engine(grid_onnx, config(tmp_path / "built"), on_progress=press)
+        sent.wait(10.0)  # were it to come only now, it must not go past pytest.raises and end the whole run of tests
 
     with pytest.raises(KeyboardInterrupt):
-        runtime.compile_engine(grid_onnx, config(tmp_path / "built"), on_progress=press)
+        build()
     assert not (tmp_path / "built").exists()
 
 
