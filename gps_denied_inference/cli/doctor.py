@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import platform
 import sys
 from pathlib import Path
@@ -14,11 +15,16 @@ from gps_denied_inference.cli.ros_checks import check_discovery, check_ros, chec
 from gps_denied_inference.cli.runtime_probe import RuntimeProbe, probe_runtime
 from gps_denied_inference.core.architectures import default_registry, locate_weights
 from gps_denied_inference.core.contracts import RuntimeLabel
-from gps_denied_inference.core.engines.host import HostTuple, probe_host
+from gps_denied_inference.core.engines.host import HostTuple, gpu_names, probe_host
 from gps_denied_inference.core.errors import EngineBuildError
 from gps_denied_inference.core.thermal import create_source
 
 __all__ = ["add_parser", "run"]
+
+_OPTIONAL_PACKAGES = (
+    ("cryptography", ("cryptography",), "stores cannot be signed, and require_signature refuses every engine"),
+    ("cuda-python", ("cuda-python", "cuda-bindings"), "the tensorrt runtime takes its memory through torch"),
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         _package(),
         _gpu(host),
         *(_runtime(probe) for probe in probes),
+        *(_optional_package(*package) for package in _OPTIONAL_PACKAGES),
         *_weights(options.weights_dir),
         check_ros(),
         check_discovery(),
@@ -68,7 +75,7 @@ def _package() -> Check:
 def _gpu(host: HostTuple) -> Check:
     if not host.sms:
         return Check("GPU", Level.WARN, "no NVIDIA GPU is found; networks run on the CPU, with allow_cpu_fallback")
-    parts = [f"compute capability {', '.join(host.sms)}", f"CUDA {host.cuda or 'unknown'}"]
+    parts = [*gpu_names(), f"compute capability {', '.join(host.sms)}", f"CUDA {host.cuda or 'unknown'}"]
     if host.jetpack:
         parts.append(f"JetPack {host.jetpack}")
     return Check("GPU", Level.OK, ", ".join(parts))
@@ -77,6 +84,15 @@ def _gpu(host: HostTuple) -> Check:
 def _runtime(probe: RuntimeProbe) -> Check:
     level = Level.FAIL if not probe.is_usable else Level.OK if probe.is_full else Level.WARN
     return Check(f"runtime {probe.label.value}", level, probe.text)
+
+
+def _optional_package(title: str, distributions: tuple[str, ...], without: str) -> Check:
+    for name in distributions:
+        try:
+            return Check(f"package {title}", Level.OK, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Check(f"package {title}", Level.WARN, f"absent: {without}; pip install {distributions[0]}")
 
 
 def _weights(weights_dir: Path | None) -> list[Check]:

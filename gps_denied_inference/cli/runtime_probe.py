@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gps_denied_inference.core.contracts import RuntimeLabel
 from gps_denied_inference.core.engines.host import HostTuple
 from gps_denied_inference.core.errors import GpsDeniedInferenceError
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime import BuildFlags, RuntimeOptions, create_runtime
+from gps_denied_inference.core.runtime.onnx_errors import onnxruntime_errors, require_onnxruntime
+from gps_denied_inference.core.runtime.onnx_network import SessionThreads, make_session
+from gps_denied_inference.core.runtime.onnx_providers import PROVIDERS
 from gps_denied_inference.core.runtime.tensorrt_binding import load_binding
 
 __all__ = ["RuntimeProbe", "probe_runtime"]
+
+
+# The ONNX model y = Identity(x) of one float32, IR 8, opset 13: the package onnx is not needed to run networks.
+_IDENTITY = bytes.fromhex(
+    "080812003a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112"
+    "040a02080142040a00100d"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +69,19 @@ def _probe_torch() -> RuntimeProbe:
 
 
 def _probe_onnxruntime(host: HostTuple) -> RuntimeProbe:
-    ort = require("onnxruntime", install="pip install onnxruntime==1.32.0", purpose="the onnx_trt_ep runtime")
-    providers = ort.get_available_providers()
-    text = f"onnxruntime {ort.__version__} with {', '.join(providers)}"
-    is_full = bool(host.sms) and bool({"CUDAExecutionProvider", "TensorrtExecutionProvider"} & set(providers))
+    """A build may name providers whose libraries are absent: only a session tells which of them start."""
+    ort = require_onnxruntime()
+    available = ort.get_available_providers()
+    wanted = [name for name in PROVIDERS.values() if name in available and (host.sms or name == PROVIDERS["cpu"])]
+    with onnxruntime_errors("running a network of one node"):
+        session = make_session(_IDENTITY, [(name, {}) for name in wanted], SessionThreads(1))
+        session.run(None, {"x": np.zeros(1, np.float32)})
+    started = session.get_providers()
+    text = f"onnxruntime {ort.__version__} runs {', '.join(started)}"
+    absent = [name for name in wanted if name not in started]
+    if absent:
+        text += f"; {', '.join(absent)} of this build cannot start: libraries or the driver are missing"
+    is_full = any(name != PROVIDERS["cpu"] for name in started)
     if not is_full:
         text += "; no GPU for it: FP32 on the CPU with device cpu or allow_cpu_fallback"
     return RuntimeProbe(RuntimeLabel.ONNX_TRT_EP, True, is_full, text)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from model_identities import model_identity
 
-from gps_denied_inference.cli import runtime_probe
+from gps_denied_inference.cli import doctor, runtime_probe
 from gps_denied_inference.cli.checks import Level
 from gps_denied_inference.cli.main import main
 from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
@@ -343,6 +343,40 @@ def test_doctor_tells_a_tensorrt_that_can_only_compile_from_one_that_runs(
     probe = runtime_probe.probe_runtime(RuntimeLabel.TENSORRT, HostTuple(sms=sms))
     assert (probe.is_usable, probe.is_full) == (is_usable, is_usable)
     assert "TensorRT 10.3.0" in probe.text and words in probe.text
+
+
+@pytest.mark.parametrize(
+    ("started", "is_full", "words"),
+    [
+        (("CUDA", "CPU"), True, "runs CUDAExecutionProvider, CPUExecutionProvider; TensorrtExecutionProvider of this"),
+        (("CPU",), False, "TensorrtExecutionProvider, CUDAExecutionProvider of this build cannot start"),
+    ],
+)
+def test_doctor_believes_a_session_and_not_the_list_of_providers(
+    started: tuple[str, ...], is_full: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU")]
+    ort = SimpleNamespace(__version__="9.9", get_available_providers=lambda: names)
+    session = SimpleNamespace(
+        get_providers=lambda: [f"{name}ExecutionProvider" for name in started], run=lambda *_arguments: None
+    )
+    monkeypatch.setattr(runtime_probe, "require_onnxruntime", lambda: ort)
+    monkeypatch.setattr(runtime_probe, "make_session", lambda *_arguments: session)
+    probe = runtime_probe.probe_runtime(RuntimeLabel.ONNX_TRT_EP, HostTuple(sms=("90",)))
+    assert probe.is_usable and probe.is_full is is_full and words in probe.text
+
+
+def test_doctor_names_the_gpu_and_the_optional_packages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "probe_host", lambda: HostTuple(sms=("90",), cuda="13.0"))
+    monkeypatch.setattr(doctor, "gpu_names", lambda: ("NVIDIA H200",))
+    monkeypatch.setattr(doctor, "_OPTIONAL_PACKAGES", (("a", ("no-such-package",), "it lacks"), ("b", ("numpy",), "")))
+    assert main(["doctor", "--json"]) == 0
+    report, levels = report_of(capsys)
+    (gpu,) = [check["text"] for check in report["checks"] if check["name"] == "GPU"]
+    assert gpu == "NVIDIA H200, compute capability 90, CUDA 13.0"
+    assert (levels["package a"], levels["package b"]) == ("warn", "ok")
 
 
 def test_doctor_sees_a_missing_profile_and_missing_shared_memory(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 from tree_copy import ROOT
 
@@ -32,6 +33,12 @@ def test_no_package_is_pinned_twice() -> None:
     usual = {file: lines for file, lines in pins().items() if file != "opencv-with-system-numpy1.txt"}
     names = [line.partition("==")[0].lower().replace("_", "-") for lines in usual.values() for line in lines]
     assert sorted(names) == sorted(set(names))
+
+
+def test_extras_pin_what_is_pinned_here() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    exact = {wish for wishes in extras.values() for wish in wishes if "==" in wish}
+    assert exact and exact <= {line for lines in pins().values() for line in lines}
 
 
 def test_installed_packages_are_all_pinned() -> None:

@@ -58,7 +58,7 @@ def load_crops(orthophoto: Path | None = None) -> NDArray[np.uint8]:
 
 
 def _require_known(path: Path, data: NDArray[np.uint8]) -> None:
-    found = hashlib.sha256(data).hexdigest()
+    found = hashlib.sha256(data.data).hexdigest()
     if found != _SHA256:
         raise EngineBuildError(
             f"the orthophoto {path} has SHA-256 {found}, not {_SHA256}: it is damaged or of another version, and "

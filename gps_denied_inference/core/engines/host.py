@@ -15,7 +15,7 @@ from typing import Any
 from gps_denied_inference.core.errors import RuntimeNotAvailableError
 from gps_denied_inference.core.optional import require
 
-__all__ = ["HostTuple", "probe_host", "read_host"]
+__all__ = ["HostTuple", "gpu_names", "probe_host", "read_host"]
 
 # Jetson Linux (L4T) → JetPack, from NVIDIA's JetPack release notes; unlisted releases are called by their L4T name:
 # a patch release may bring another TensorRT.
@@ -83,13 +83,36 @@ def read_host(root: Path = Path("/"), nvml: Any = None) -> HostTuple:
     )
 
 
+def gpu_names(root: Path = Path("/"), nvml: Any = None) -> tuple[str, ...]:
+    """Names of the GPUs, for people; of a Jetson, which may have no NVML, that of the board. Arguments: `read_host`."""
+    found: list[str] = []
+    with contextlib.suppress(RuntimeNotAvailableError):
+        nvml = _nvml(nvml)
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlInit()
+            for index in range(nvml.nvmlDeviceGetCount()):
+                name = nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(index))
+                found.append(name.decode() if isinstance(name, bytes) else str(name))
+            nvml.nvmlShutdown()
+    if not found and _tegra_sms(root / "proc" / "device-tree" / "compatible"):
+        with contextlib.suppress(OSError):
+            model = (root / "proc" / "device-tree" / "model").read_text(encoding="ascii", errors="replace")
+            found.append(model.rstrip("\0").strip())
+    return tuple(found)
+
+
+def _nvml(nvml: Any) -> Any:
+    if nvml is not None:
+        return nvml
+    return require("pynvml", install="pip install nvidia-ml-py", purpose="looking at the GPUs")
+
+
 def _gpus(nvml: Any) -> tuple[tuple[str, ...], str]:
     """Compute capabilities and the driver's CUDA version; empty without a driver."""
-    if nvml is None:
-        try:
-            nvml = require("pynvml", install="pip install nvidia-ml-py", purpose="looking at the GPUs")
-        except RuntimeNotAvailableError:
-            return (), ""
+    try:
+        nvml = _nvml(nvml)
+    except RuntimeNotAvailableError:
+        return (), ""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:

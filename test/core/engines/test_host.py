@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gps_denied_inference.core.engines import host as host_module
-from gps_denied_inference.core.engines.host import HostTuple, probe_host, read_host
+from gps_denied_inference.core.engines.host import HostTuple, gpu_names, probe_host, read_host
 
 
 class NvmlError(Exception):
@@ -47,6 +47,10 @@ class ScriptedNvml:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - pynvml's name
         return index
 
+    def nvmlDeviceGetName(self, handle: int) -> bytes | str:  # noqa: N802 - pynvml's name
+        self._call("nvmlDeviceGetName")
+        return b"NVIDIA H200" if handle == 0 else f"GPU {handle}"  # older versions give bytes
+
     def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:  # noqa: N802 - pynvml's name
         self._call("nvmlDeviceGetCudaComputeCapability")
         return self.capabilities[handle]
@@ -68,6 +72,15 @@ def test_gpus_and_driver_come_from_nvml(tmp_path: Path) -> None:
     assert (found.sms, found.cuda, found.jetpack) == (("89", "90", "120"), "12.6", "")
     assert found.machine == platform.machine()
     assert nvml.calls[-1] == "nvmlShutdown"
+
+
+def test_gpus_have_names_and_a_jetson_that_of_its_board(tmp_path: Path) -> None:
+    assert gpu_names(tmp_path, ScriptedNvml(((9, 0), (8, 9)))) == ("NVIDIA H200", "GPU 1")
+    silent = ScriptedNvml(((8, 7),), failing="nvmlDeviceGetName")
+    assert gpu_names(tmp_path, silent) == ()
+    root = tree(tmp_path, compatible="nvidia,p3701\0nvidia,tegra234\0")
+    (root / "proc" / "device-tree" / "model").write_bytes(b"NVIDIA Jetson AGX Orin\0")
+    assert gpu_names(root, silent) == ("NVIDIA Jetson AGX Orin",)
 
 
 def test_computer_without_a_driver_has_no_gpu(tmp_path: Path) -> None:
