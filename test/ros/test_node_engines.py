@@ -188,15 +188,17 @@ def test_second_engine_is_replaced_by_name_and_the_first_stays(
     assert not _swaps(reports.status("engine"))
 
 
-def test_second_engine_that_does_not_load_gives_the_first_back(
+def test_budget_covers_all_engines_and_a_refusal_gives_the_first_one_back(
     client: Client, launcher: NodeLauncher, tmp_path: Path
 ) -> None:
-    node = launcher.start(*_two(tmp_path, "latency_ms: 1.0", "load_fault: out_of_memory"))
+    # Of the fake runtime the size of the script is what it takes: 16 bytes each.
+    node = launcher.start(*_two(tmp_path, "latency_ms: 1.0", "latency_ms: 1.0"), "gpu_memory_budget_bytes:=20")
     late = client.collect(messages.ModelInfo, "/model_info", LATCHED)
     assert not client.change_state("configure")
-    assert "configure failed" in node.wait_for_log("memory")
+    assert "features" in node.wait_for_log("configure failed")
+    assert "gpu_memory_budget_bytes" in node.log
     assert client.state() == "unconfigured"
-    (tmp_path / "features.yaml").write_text("latency_ms: 1.0\n")
+    assert client.set_parameter("gpu_memory_budget_bytes", 40) == (True, "")
     client.bring_up()
     wait_for(lambda: late[-1].engine == "primary", "the model of the node that came up after all")
     assert node.end() == 0
