@@ -26,8 +26,8 @@ def add_parser(subparsers: Any) -> None:
         "bench",
         help="measure what the node adds to the model",
         description="Measures each step beside its limit and beside what one would write without this package, in the "
-        "same run, and writes report.json and report.md. Ends with status 1 when a part failed or a limit or a baseline "
-        "is missing. "
+        "same run, and writes report.json and report.md. Ends with status 1 when a part failed, or when a limit or a "
+        "baseline is missing. "
         f"Parts: {parts}.",
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="names or letters of parts; all, when none is given")
