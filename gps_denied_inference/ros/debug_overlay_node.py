@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from gps_denied_inference.core.interface import (
     place_recognition_from_message,
     stamp_ns_from_message,
 )
-from gps_denied_inference.core.pipeline import Processor
+from gps_denied_inference.core.pipeline import FoundImage, FoundImages, FrameCounts, Processor
 from gps_denied_inference.core.settings import SettingField
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.worker_node import WorkerNode
@@ -36,7 +35,7 @@ from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_nam
 __all__ = ["DEBUG_OVERLAY_FIELDS", "DebugOverlayNode"]
 
 _KEPT = 16
-"""Images that wait for what is found in them: half a second at 30 Hz."""
+"""Images that are held for what is found in them: half a second at 30 Hz."""
 
 DEBUG_OVERLAY_FIELDS: tuple[SettingField, ...] = (
     *fields_named("image_transport"),
@@ -48,12 +47,8 @@ DEBUG_OVERLAY_FIELDS: tuple[SettingField, ...] = (
 )
 
 
-@dataclass(slots=True)
-class _Findings:
-    """Messages of one image, by topic."""
-
-    image: Any = None
-    found: dict[str, Any] = field(default_factory=dict)
+_Found = FoundImage[Any, Any]
+"""An image's message, and those of what was found in it, by topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +56,16 @@ class _Picture:
     header: Any
     jpeg: NDArray[np.uint8]
     timings: StageTimings
+    is_drawn_again: bool
 
 
-class DebugOverlayNode(WorkerNode[_Findings, _Picture]):
+class DebugOverlayNode(WorkerNode[_Found, _Picture]):
     """Subscribes images, `local_features`, `feature_matches`, `place_candidates`; publishes `debug_overlay/compressed`.
 
-    A process of its own, with a thread that draws the newest alone: nothing waits for it. While nobody subscribes to
-    the overlay, images are let go as they come.
+    A process of its own, with a thread that draws the newest alone: nothing waits for it. An image waits until
+    something is found in it, or until there are 16 newer ones: then it is counted as unpaired. It is drawn again when
+    more is found later, and counted once all the same. While nobody subscribes to the overlay, images are let go as
+    they come, and counted as inactive.
 
     Args:
         name: of the node, unless remapped.
@@ -76,18 +74,26 @@ class DebugOverlayNode(WorkerNode[_Findings, _Picture]):
         SettingsError: a parameter override is wrong.
     """
 
+    _is_unpaired_normal = True  # a network that takes every third image
+
     def __init__(self, name: str = "debug_overlay_node", **node_options: Any) -> None:
-        self._findings: OrderedDict[int, _Findings] = OrderedDict()
+        self._images: FoundImages[Any, Any] = FoundImages(_KEPT)
+        self._drawn_again = 0
         super().__init__(name, task="overlay", resource_task="viewers", **node_options)
 
     def _declare_parameters(self) -> NodeParameters:
         return NodeParameters(self, fields=DEBUG_OVERLAY_FIELDS)
 
-    def _load(self) -> Processor[_Findings, _Picture]:
+    def _load(self) -> Processor[_Found, _Picture]:
+        self._drawn_again = 0
         return _Painter(self._node_parameters)
 
+    def deactivate(self) -> None:
+        self._forget()
+        super().deactivate()
+
     def _unload(self) -> None:
-        self._findings.clear()
+        self._images.clear()
 
     def _subscribe(self) -> None:
         if self._node_parameters.text("image_transport") == "compressed":
@@ -103,31 +109,49 @@ class DebugOverlayNode(WorkerNode[_Findings, _Picture]):
 
     def _on_image(self, message: Any) -> None:
         self._last_received_ns = time.monotonic_ns()
-        findings = self._findings_of(message)
-        if findings is not None:
-            findings.image = message
-            self._offer(findings)
+        if self._is_drawing():
+            self._offer(self._images.add_image(stamp_ns_from_message(message), message))
+            self._count_out(self._images.take_let_go(), DropReason.UNPAIRED)
+        else:
+            self._count_out(1, DropReason.INACTIVE)
 
     def _on_finding(self, topic: str, message: Any) -> None:
-        findings = self._findings_of(message)
-        if findings is not None:
-            findings.found[topic] = message
-            self._offer(findings)
+        if self._is_drawing():
+            self._offer(self._images.add_finding(stamp_ns_from_message(message), topic, message))
+            self._count_out(self._images.take_let_go(), DropReason.UNPAIRED)
 
-    def _findings_of(self, message: Any) -> _Findings | None:
-        """What is known of the message's image; None while nobody looks."""
-        if not self._viewers:
-            self._findings.clear()
-            return None
-        findings = self._findings.setdefault(stamp_ns_from_message(message), _Findings())
-        while len(self._findings) > _KEPT:
-            self._findings.popitem(last=False)
-        return findings
+    def _is_drawing(self) -> bool:
+        """Whether the node is active and somebody looks. What waited is let go when not."""
+        is_drawing = self._worker is not None and self._worker.is_running and self._viewers > 0
+        if not is_drawing:
+            self._forget()
+        return is_drawing
 
-    def _offer(self, findings: _Findings) -> None:
-        if findings.image is not None and findings.found:
-            # A copy: more may be found while it is drawn.
-            self._submit(_Findings(findings.image, dict(findings.found)))
+    def _offer(self, found: _Found) -> None:
+        if found.is_ready and not found.is_handed_over:
+            found.is_handed_over = True
+            self._submit(found)
+        elif found.is_taken:  # while it waits, what is added will be drawn with it
+            assert self._worker is not None
+            self._worker.submit_again(found)
+
+    def _forget(self) -> None:
+        self._count_out(self._images.clear() + self._images.take_let_go(), DropReason.INACTIVE)
+
+    def _count_out(self, count: int, reason: DropReason) -> None:
+        """Count images that never went to the worker."""
+        for _ in range(count):
+            self._ledger.receive()
+            self._ledger.drop(reason)
+
+    def _counts(self) -> FrameCounts:
+        self._is_drawing()
+        counts, waiting = super()._counts(), self._images.waiting_count
+        return replace(counts, received=counts.received + waiting, pending=counts.pending + waiting)
+
+    def _publish(self, result: _Picture) -> None:
+        super()._publish(result)
+        self._drawn_again += result.is_drawn_again
 
     @property
     def _viewers(self) -> int:
@@ -145,7 +169,8 @@ class DebugOverlayNode(WorkerNode[_Findings, _Picture]):
 
     def _resource_status(self) -> TaskStatus:
         viewers = self._viewers
-        return TaskStatus("viewers", Level.OK, f"{viewers} subscribers of the overlay", {"viewers": str(viewers)})
+        values = {"viewers": str(viewers), "drawn_again": str(self._drawn_again)}
+        return TaskStatus("viewers", Level.OK, f"{viewers} subscribers of the overlay", values)
 
 
 class _Painter:
@@ -157,22 +182,26 @@ class _Painter:
     def warm_up_thread(self) -> None:
         """Nothing to do."""
 
-    def process(self, frame: _Findings, received_ns: int | None = None, /) -> _Picture:
+    def process(self, frame: _Found, received_ns: int | None = None, /) -> _Picture:
         start_ns = time.monotonic_ns()
-        is_compressed = isinstance(frame.image, CompressedImage)
-        image = (compressed_frame_from_message if is_compressed else image_frame_from_message)(frame.image)
+        # First said, then read: what is added from now on asks for another drawing.
+        is_drawn_again, frame.is_taken = frame.is_taken, True
+        found = dict(frame.found)
+        message: Any = frame.image
+        is_compressed = isinstance(message, CompressedImage)
+        image = (compressed_frame_from_message if is_compressed else image_frame_from_message)(message)
         image_rgb = decode(image, ColorSpace.RGB)
         decoded_ns = time.monotonic_ns()
         jpeg = draw_overlay(
             image_rgb,
-            _content(frame.found),
+            _content(found),
             max_width_px=self._parameters.count("max_width_px"),
             jpeg_quality=self._parameters.count("jpeg_quality"),
         )
         end_ns = time.monotonic_ns()
         first_ns = start_ns if received_ns is None else received_ns
         return _Picture(
-            frame.image.header,
+            message.header,
             jpeg,
             StageTimings(
                 wait_ms=(start_ns - first_ns) / 1e6,
@@ -182,10 +211,11 @@ class _Painter:
                 postprocess_ms=(end_ns - decoded_ns) / 1e6,
                 total_ms=(end_ns - first_ns) / 1e6,
             ),
+            is_drawn_again,
         )
 
 
-def _content(found: Mapping[str, Any]) -> OverlayContent:
+def _content(found: Mapping[Hashable, Any]) -> OverlayContent:
     features, matched, places = (
         found.get(topic) for topic in ("local_features", "feature_matches", "place_candidates")
     )

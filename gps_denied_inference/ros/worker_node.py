@@ -64,6 +64,9 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
 
     # What a subclass brings.
 
+    _is_unpaired_normal = False
+    """What belongs to a message comes for some of them only, and nothing is wrong."""
+
     @abstractmethod
     def _declare_parameters(self) -> NodeParameters:
         """Declare the parameters, `WORKER_FIELDS` among them."""
@@ -221,6 +224,7 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
                 window=self._window.update(counts),
                 timeout_s=parameters.number("input_timeout_s"),
                 overload_warn_share=parameters.number("overload_warn_share"),
+                is_unpaired_normal=self._is_unpaired_normal,
             ),
             node_status(self.get_fully_qualified_name(), namesakes),
         ]

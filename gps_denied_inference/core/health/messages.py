@@ -44,6 +44,7 @@ def message_status(
     window: FrameCounts,
     timeout_s: float,
     overload_warn_share: float,
+    is_unpaired_normal: bool = False,
 ) -> TaskStatus:
     """Judge the work on messages.
 
@@ -54,11 +55,12 @@ def message_status(
             it sees every failure.
         timeout_s: longest silence.
         overload_warn_share: share of the messages in `window` that may be overwritten by newer ones without a word.
+        is_unpaired_normal: what belongs to a message comes for some of them only.
 
     Returns:
-        ERROR when messages failed, a network's output was not finite, or what they are compared with came for none of
-        them. WARN when none came for too long, it did not come for some, some went stale, or many were overwritten.
-        Else OK.
+        ERROR when messages failed, a network's output was not finite, or what belongs to them came for none of them
+        (then WARN where it comes for some only). WARN when none came for too long, it did not come for some, some went
+        stale, or many were overwritten. Else OK.
     """
     counts, latency = reading.counts, reading.latency
     values = {
@@ -85,9 +87,9 @@ def message_status(
         message = f"no message on {reading.topic} {since} ({reading.publisher_count} publishers)"
         return TaskStatus(name, Level.WARN, f"{message}; check the node that publishes it", values)
     unpaired = window.dropped[DropReason.UNPAIRED]
-    if unpaired:
-        level = Level.WARN if window.published else Level.ERROR
-        message = f"{unpaired} messages waited in vain for what they are compared with"
+    if unpaired and not (is_unpaired_normal and window.published):
+        level = Level.WARN if window.published or is_unpaired_normal else Level.ERROR
+        message = f"{unpaired} messages waited in vain for what belongs to them"
         return TaskStatus(name, level, f"{message}; check the node that publishes it, and its stamps", values)
     stale = window.dropped[DropReason.STALE]
     if stale:

@@ -9,13 +9,18 @@ LATENCY = LatencySummary(0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_messages_without_their_counterpart_are_told() -> None:
-    def level_of(published: int) -> tuple[Level, str]:
+    def level_of(published: int, *, is_normal: bool = False) -> tuple[Level, str]:
         counts = FrameCounts(published + 3, published, {**NOTHING, DropReason.UNPAIRED: 3}, 0)
         reading = MessageReading("/local_features", 1, 0.1, True, counts, LATENCY, "")
-        status = message_status("matching", reading, window=counts, timeout_s=2.0, overload_warn_share=0.1)
+        status = message_status(
+            "matching", reading, window=counts, timeout_s=2.0, overload_warn_share=0.1, is_unpaired_normal=is_normal
+        )
         assert status.values["dropped_unpaired"] == "3"
         return status.level, status.message
 
     some, none = level_of(5), level_of(0)
     assert (some[0], none[0]) == (Level.WARN, Level.ERROR)
     assert some[1] == none[1] and some[1].startswith("3 messages waited in vain") and "; check the node" in some[1]
+    # Of images that are drawn only where something was found.
+    assert level_of(5, is_normal=True) == (Level.OK, "5 of 8 messages answered")
+    assert level_of(0, is_normal=True) == (Level.WARN, none[1])
