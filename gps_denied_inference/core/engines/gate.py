@@ -9,6 +9,7 @@ gate only reads.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,11 +166,11 @@ class EngineGate:
                     f"{path} lies outside the engine store {self._store.root}; engines are run from the store alone: "
                     "build it there"
                 )
-            elif path.exists() and not path.is_file():
+            elif _is_no_regular_file(path):
                 problem = EngineSchemaMismatchError(
                     f"{path} is a folder, pipe or device, not an engine file; remove it and build the engine"
                 )
-        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links that lead in a circle
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle, before Python 3.13
             problem = EngineSchemaMismatchError(f"{path} leads to no file ({error}); remove it and build the engine")
         judgement.note("schema", problem)
         return name
@@ -293,6 +294,14 @@ class EngineGate:
         if (entry.model, entry.runtime, entry.precision) != (parts.model, parts.runtime, parts.precision):
             return f"the manifest and the name of {path.name} disagree on what it is; build the engine again"
         return None
+
+
+def _is_no_regular_file(path: Path) -> bool:
+    """Raises OSError for links that lead in a circle, which `resolve` lets pass since Python 3.13."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False  # the step `hash` tells of it
 
 
 def _size_bytes(path: Path) -> int | None:

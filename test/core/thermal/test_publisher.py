@@ -16,9 +16,11 @@ from gps_denied_inference.core.errors import SettingsError, TelemetryUnavailable
 from gps_denied_inference.core.thermal import ThermalSource, ThermalStatePublisher
 
 LOGGER = "gps_denied_inference.thermal"
+# Without NaN, which since Python 3.13 makes a state unequal to itself.
 COOL = ThermalState(
     cpu_temperature_c=50.0,
     gpu_temperature_c=48.0,
+    measured_clock_mhz=1300.0,
     is_telemetry_available=True,
     source="played",
     measured_at_ns=1,
@@ -26,6 +28,7 @@ COOL = ThermalState(
 HOT = ThermalState(
     cpu_temperature_c=99.0,
     gpu_temperature_c=97.0,
+    measured_clock_mhz=600.0,
     thermal_throttle_active=True,
     is_telemetry_available=True,
     cause="gpu-throttle-alert",
