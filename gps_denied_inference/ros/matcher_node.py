@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.assembly import assemble_matcher
 from gps_denied_inference.core.contracts import DropReason, OutputKind, SentFeatures, StageTimings
@@ -29,81 +32,15 @@ from gps_denied_inference.core.pipeline import (
     Processor,
     StampPairs,
 )
-from gps_denied_inference.core.settings import ENGINE_FIELDS, SettingField
 from gps_denied_inference.ros.loaded_model_log import log_loaded_model
+from gps_denied_inference.ros.matcher_parameters import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.worker_node import WorkerNode
-from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_named
 
-__all__ = ["MATCHER_ENGINE_FIELDS", "MATCHER_FIELDS", "MatcherNode"]
+__all__ = ["MatcherNode"]
 
 _KEPT = 16
 """Messages that wait for their counterpart: half a second at 30 Hz."""
-
-_ENGINE_NAMES = (
-    "weights_dir",
-    "engine_store",
-    "require_signature",
-    "trusted_keys",
-    "gpu_memory_budget_bytes",
-    "fidelity_min_repeatability",
-    "allow_cpu_fallback",
-    "allow_ungated",
-    "enabled_runtimes",
-    "architecture_modules",
-    "accepted_licenses",
-    "per_frame_debug_log",
-)
-
-MATCHER_FIELDS: tuple[SettingField, ...] = (
-    SettingField(
-        "matcher",
-        "network",
-        "network: the one of primary.model, which must be of the features' family; mutual_nearest: none.",
-        choices=("network", "mutual_nearest"),
-    ),
-    SettingField(
-        "min_similarity",
-        0.0,
-        "Smallest cosine of a pair. mutual_nearest only.",
-        minimum=-1.0,
-        maximum=1.0,
-        is_dynamic=True,
-    ),
-    SettingField(
-        "max_ratio",
-        1.0,
-        "Largest ratio of the distances to the nearest and second nearest; 1: any. mutual_nearest only.",
-        minimum=0.01,
-        maximum=1.0,
-        is_dynamic=True,
-    ),
-    SettingField(
-        "inlier_threshold_px",
-        3.0,
-        "Largest noise of a true match, pixels of the second image.",
-        minimum=0.1,
-        maximum=100.0,
-        is_dynamic=True,
-    ),
-    SettingField(
-        "tile_features",
-        "",
-        "Path of the local features of a map's tiles (`gdi index build --local-model`): features are matched with the "
-        "best tile of the place_candidates of their stamp, instead of reference_features. Empty: reference_features.",
-    ),
-    replace(
-        fields_named("engines")[0], description="Names of the engines to load; exactly one. Not used by mutual_nearest."
-    ),
-    *fields_named(*_ENGINE_NAMES),
-    *WORKER_FIELDS,
-)
-
-MATCHER_ENGINE_FIELDS: tuple[SettingField, ...] = tuple(
-    replace(item, default="lighterglue_xfeat") if item.name == "model" else item
-    for item in ENGINE_FIELDS
-    if item.name not in ("resize_mode", "top_k")  # of networks that take an image
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +81,27 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         parameters = self._node_parameters
         path = parameters.text("tile_features")
         self._tiles = load_tile_features(Path(path).expanduser()) if path else None
-        matching: MatchingPipeline | MutualNearestMatching
-        if parameters.text("matcher") == "mutual_nearest":
-            matching = MutualNearestMatching(
-                min_similarity=lambda: parameters.number("min_similarity"),
-                max_ratio=lambda: parameters.number("max_ratio"),
+        camera = _camera(parameters, has_tiles=self._tiles is not None)
+        refine_below_inliers = parameters.count("refine_below_inliers")
+        is_nearest = parameters.text("matcher") == "mutual_nearest"
+        if refine_below_inliers and not is_nearest:
+            raise SettingsError(
+                "refine_below_inliers", refine_below_inliers, "0 where the network matches already (matcher: network)"
             )
-        else:
-            matching = self._network = self._loaded_network()
-        return _MessageProcessor(
-            FeatureMatcher(matching, threshold_px=lambda: parameters.number("inlier_threshold_px")), self._tiles
+        nearest = MutualNearestMatching(
+            min_similarity=lambda: parameters.number("min_similarity"),
+            max_ratio=lambda: parameters.number("max_ratio"),
         )
+        if refine_below_inliers or not is_nearest:
+            self._network = self._loaded_network()
+        matcher = FeatureMatcher(
+            nearest if is_nearest or self._network is None else self._network,
+            threshold_px=lambda: parameters.number("inlier_threshold_px"),
+            camera=camera,
+            refinement=self._network if is_nearest else None,
+            refine_below_inliers=refine_below_inliers,
+        )
+        return _MessageProcessor(matcher, self._tiles)
 
     def _loaded_network(self) -> MatchingPipeline:
         settings = self._node_parameters.settings()
@@ -241,6 +188,19 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
             return TaskStatus("engine", Level.OK, message)
         model = None if self._network is None else self._network.model
         return engine_status(model, self.lifecycle_state, self._configure_error)
+
+
+def _camera(parameters: NodeParameters, *, has_tiles: bool) -> NDArray[np.float64] | None:
+    """The camera matrix; None where a homography is looked for."""
+    geometry, focal_px = parameters.text("geometry"), parameters.number("camera_focal_px")
+    if geometry == "homography":
+        return None
+    if has_tiles:
+        raise SettingsError("geometry", geometry, "homography with tile_features: a map is flat, and no camera took it")
+    if not focal_px > 0:
+        raise SettingsError("camera_focal_px", focal_px, "the focal length, which an essential matrix needs")
+    center_px = parameters.number("camera_center_x_px"), parameters.number("camera_center_y_px")
+    return np.array([[focal_px, 0.0, center_px[0]], [0.0, focal_px, center_px[1]], [0.0, 0.0, 1.0]])
 
 
 class _MessageProcessor:

@@ -7,7 +7,7 @@ import pytest
 
 from gps_denied_inference.core.settings import SettingField
 from gps_denied_inference.ros.debug_overlay_node import DEBUG_OVERLAY_FIELDS
-from gps_denied_inference.ros.matcher_node import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
+from gps_denied_inference.ros.matcher_parameters import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
 from gps_denied_inference.ros.place_recognition_node import PLACE_RECOGNITION_FIELDS
 
 _ROOT = Path(__file__).resolve().parents[2]

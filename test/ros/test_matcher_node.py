@@ -23,9 +23,10 @@ from gps_denied_inference.core.interface import (
     image_frame_from_message,
     matches_from_message,
     stamp_ns_from_message,
+from gps_denied_inference.core.matching import GeometryKind
 )
 from gps_denied_inference.core.settings import settings_from_mapping
-from gps_denied_inference.ros.matcher_node import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
+from gps_denied_inference.ros.matcher_parameters import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
 from gps_denied_inference.ros.message_factory import RclpyMessageFactory
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -195,12 +196,38 @@ def test_in_a_flood_every_message_is_answered_or_counted(
         views[0].header.stamp.nanosec = stamp
         feeds.first.publish(views[0])
     counts = bench.settled(_TASK, received + 90)
+def test_few_inliers_of_nearest_neighbors_bring_in_the_network(
+    bench: NodeBench, feeds: Feeds, views: tuple[Any, Any]
+) -> None:
+    _reconfigure(bench, feeds, matcher="mutual_nearest", max_ratio=0.01, refine_below_inliers=100)
+    message = _answer(feeds, views[1], views[0], 40)
+    assert message.matcher == "lighterglue_xfeat" and message.inlier_count > 100
+    assert bench.client.set_parameter("max_ratio", 1.0, _NODE) == (True, "")
+    assert _answer(feeds, views[1], views[0], 41).matcher == "mutual_nearest", "enough inliers: the network rests"
+
+
+def test_essential_matrix_takes_the_place_of_the_homography(
+    bench: NodeBench, feeds: Feeds, views: tuple[Any, Any]
+) -> None:
+    camera = {"camera_focal_px": 554.0, "camera_center_x_px": 319.5, "camera_center_y_px": 239.5}
+    _reconfigure(bench, feeds, refine_below_inliers=0, geometry="essential_matrix", **camera)
+    message = _answer(feeds, views[1], views[0], 50)
+    geometry = geometry_from_message(message)
+    assert (message.geometry, message.has_homography, message.has_essential_matrix) == ("essential_matrix", False, True)
+    assert geometry.kind is GeometryKind.ESSENTIAL_MATRIX and geometry.inlier_count == message.inlier_count > 100
+    assert geometry.translation_direction is not None
+    np.testing.assert_allclose(np.linalg.norm(geometry.translation_direction), 1.0, atol=1e-6)
+    _reconfigure(bench, feeds, geometry="homography", camera_focal_px=0.0)
+
+
     assert sum(value for name, value in counts.items() if name.startswith("dropped_")) + counts["published"] == (
         received + 90
     )
     assert counts["dropped_overwritten"] > before["dropped_overwritten"]
     wait_for(lambda: len(feeds.matches) - published == counts["published"] - before["published"], "what was published")
     assert stamp_ns_from_message(feeds.matches[-1]) == 10**9 * views[0].header.stamp.sec + 189
+        ("refine_below_inliers", 20, "0 where the network matches already"),
+        ("geometry", "essential_matrix", "camera_focal_px"),
 
 
 def _received(bench: NodeBench) -> int:
@@ -240,7 +267,7 @@ def test_wrong_engine_is_refused_at_configure(
     assert client.set_parameter(name, value, _NODE) == (True, "")
     assert not client.change_state("configure", _NODE)
     bench.wait_for_status(_ENGINE_TASK, DiagnosticStatus.ERROR, sentence)
-    right = True if isinstance(value, bool) else "lighterglue_xfeat"
+    right = {"primary.model": "lighterglue_xfeat", "allow_ungated": True, "geometry": "homography"}.get(name, 0)
     assert client.set_parameter(name, right, _NODE) == (True, "")
     assert client.set_parameter("matcher", "mutual_nearest", _NODE) == (True, "")
     client.bring_up(_NODE)

@@ -124,6 +124,8 @@ def feature_matches_message(
 ) -> Any:
     """Return the `FeatureMatches` message of a matched pair."""
     model, geometry = result.model, result.geometry
+    is_homography = geometry.kind is GeometryKind.HOMOGRAPHY
+    homography, essential_matrix = (geometry.matrix, None) if is_homography else (None, geometry.matrix)
     return factory.make(
         "FeatureMatches",
         header=factory.header(result.first_stamp_ns, result.first_frame_id),
@@ -138,13 +140,18 @@ def feature_matches_message(
         count=result.matches.count,
         indices=factory.integers(result.matches.indices),
         scores=factory.floats(result.matches.scores),
+        geometry=geometry.kind.value,
         is_inlier=factory.octets(geometry.is_inlier.astype(np.uint8)),
         inlier_count=geometry.inlier_count,
         median_residual_px=geometry.median_residual_px,
         coverage=geometry.coverage,
-        has_homography=geometry.matrix is not None,
-        homography=_flat(geometry.matrix, 9),
+        has_homography=homography is not None,
+        homography=_flat(homography, 9),
         homography_covariance=_flat(geometry.covariance, 64),
+        has_essential_matrix=essential_matrix is not None,
+        essential_matrix=_flat(essential_matrix, 9),
+        rotation=_flat(geometry.rotation, 9),
+        translation_direction=_flat(geometry.translation_direction, 3),
         timings=factory.make("StageTimings", **result.timings.as_dict()),
         dropped_since_last=_drops(factory, dropped_since_last),
     )
@@ -164,22 +171,35 @@ def matches_from_message(message: Any) -> Matches:
 
 
 def geometry_from_message(message: Any) -> VerifiedGeometry:
-    """Return the homography of a `FeatureMatches` message and the pairs that agree with it; the arrays are copies.
+    """Return the geometry of a `FeatureMatches` message and the pairs that agree with it; the arrays are copies.
 
     Raises:
-        InferenceError: an array has another length than the message claims.
+        InferenceError: an array has another length than the message claims, or the geometry is unknown.
     """
     is_inlier = _array(message.is_inlier, np.dtype(np.uint8), (int(message.count),), "is_inlier").astype(bool)
-    matrix = np.array(message.homography, np.float64).reshape(3, 3)
-    covariance = np.array(message.homography_covariance, np.float64).reshape(8, 8)
+    try:
+        kind = GeometryKind(str(message.geometry))
+    except ValueError as error:
+        known = " or ".join(item.value for item in GeometryKind)
+        raise InferenceError(f"the geometry of the matches is '{message.geometry}'; expected {known}") from error
+    is_homography = kind is GeometryKind.HOMOGRAPHY
+    has_matrix = message.has_homography if is_homography else message.has_essential_matrix
+    matrix = _matrix(message.homography if is_homography else message.essential_matrix, (3, 3))
     return VerifiedGeometry(
-        GeometryKind.HOMOGRAPHY,
-        matrix if message.has_homography else None,
+        kind,
+        matrix if has_matrix else None,
         is_inlier,
         float(message.median_residual_px),
         float(message.coverage),
-        covariance if np.isfinite(covariance).all() else None,
+        _matrix(message.homography_covariance, (8, 8)),
+        _matrix(message.rotation, (3, 3)),
+        _matrix(message.translation_direction, (3,)),
     )
+
+
+def _matrix(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    matrix = np.array(values, np.float64).reshape(shape)
+    return matrix if np.isfinite(matrix).all() else None
 
 
 def _flat(values: NDArray[np.float64] | None, size: int) -> NDArray[np.float64]:

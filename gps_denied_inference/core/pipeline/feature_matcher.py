@@ -7,11 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gps_denied_inference.core.architectures import base_name
 from gps_denied_inference.core.contracts import LocalFeatures, Matches, SentFeatures, StageTimings
 from gps_denied_inference.core.engines import model_of_space
 from gps_denied_inference.core.errors import InferenceError
-from gps_denied_inference.core.matching import VerifiedGeometry, match_mutual_nearest, verify_homography
+from gps_denied_inference.core.matching import (
+    VerifiedGeometry,
+    match_mutual_nearest,
+    verify_essential_matrix,
+    verify_homography,
+)
 from gps_denied_inference.core.pipeline.identity import ModelIdentity
 
 __all__ = ["FeatureMatcher", "FeaturePair", "MatchedFeatures", "Matching", "MutualNearestMatching"]
@@ -34,9 +42,9 @@ class MatchedFeatures:
         space_id: of the descriptors of both.
         first_count, second_count: keypoints.
         matches: pairs of rows.
-        geometry: the homography from the first image to the second, and which pairs agree with it.
-        timings: `infer_ms` is the matching, `postprocess_ms` the verification.
-        model: the network that matched; None for mutual nearest neighbours.
+        geometry: from the first image to the second, and which pairs agree with it.
+        timings: `infer_ms` is the matching, `postprocess_ms` the verification; of both attempts, where there were two.
+        model: the network whose matches these are; None for mutual nearest neighbours.
     """
 
     first_stamp_ns: int
@@ -84,6 +92,11 @@ class FeatureMatcher:
     Args:
         matching: pairs the features.
         threshold_px: largest noise of a true match, pixels of the second image; read with each pair.
+        camera: float64, (3, 3), camera matrix of both images, whose keypoints are free of lens distortion: the
+            verification looks for an essential matrix. None: for a homography.
+        refinement: pairs the features once more where `matching` left fewer than `refine_below_inliers` inliers; what
+            has more of them counts.
+        refine_below_inliers: see there.
         clock: steady clock, nanoseconds.
     """
 
@@ -92,10 +105,16 @@ class FeatureMatcher:
         matching: Matching,
         *,
         threshold_px: Callable[[], float],
+        camera: NDArray[np.float64] | None = None,
+        refinement: Matching | None = None,
+        refine_below_inliers: int = 0,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._matching = matching
         self._threshold_px = threshold_px
+        self._camera = camera
+        self._refinement = refinement
+        self._refine_below_inliers = refine_below_inliers
         self._clock = clock
 
     def warm_up_thread(self) -> None:
@@ -122,16 +141,16 @@ class FeatureMatcher:
                 f"the features live in the spaces '{first.space_id}' and '{second.space_id}': they cannot be compared; "
                 "make both with the same network, weights and preprocessing"
             )
-        _refuse_other_family(self._matching.model, first.space_id)
-        matches = self._matching.match_features(first.features, second.features)
-        matched_ns = self._clock()
-        geometry = verify_homography(
-            first.features.keypoints_px[matches.indices[:, 0]],
-            second.features.keypoints_px[matches.indices[:, 1]],
-            image_height=first.features.image_height,
-            image_width=first.features.image_width,
-            threshold_px=self._threshold_px(),
-        )
+        for matching in (self._matching, self._refinement):
+            if matching is not None:
+                _refuse_other_family(matching.model, first.space_id)
+        result = self._matched(self._matching, first.features, second.features)
+        model, match_ns = self._matching.model, result.match_ns
+        if self._refinement is not None and result.geometry.inlier_count < self._refine_below_inliers:
+            again = self._matched(self._refinement, first.features, second.features)
+            match_ns += again.match_ns
+            if again.geometry.inlier_count > result.geometry.inlier_count:
+                result, model = again, self._refinement.model
         end_ns = self._clock()
         first_ns = start_ns if received_ns is None else received_ns
         return MatchedFeatures(
@@ -142,18 +161,43 @@ class FeatureMatcher:
             first.space_id,
             first.features.count,
             second.features.count,
-            matches,
-            geometry,
+            result.matches,
+            result.geometry,
             StageTimings(
                 wait_ms=(start_ns - first_ns) / 1e6,
                 decode_ms=0.0,
                 preprocess_ms=0.0,
-                infer_ms=(matched_ns - start_ns) / 1e6,
-                postprocess_ms=(end_ns - matched_ns) / 1e6,
+                infer_ms=match_ns / 1e6,
+                postprocess_ms=(end_ns - start_ns - match_ns) / 1e6,
                 total_ms=(end_ns - first_ns) / 1e6,
             ),
-            self._matching.model,
+            model,
         )
+
+    def _matched(self, matching: Matching, first: LocalFeatures, second: LocalFeatures) -> _Attempt:
+        start_ns = self._clock()
+        matches = matching.match_features(first, second)
+        match_ns = self._clock() - start_ns
+        first_px = first.keypoints_px[matches.indices[:, 0]]
+        second_px = second.keypoints_px[matches.indices[:, 1]]
+        size = {"image_height": first.image_height, "image_width": first.image_width}
+        threshold_px = self._threshold_px()
+        if self._camera is None:
+            geometry = verify_homography(first_px, second_px, **size, threshold_px=threshold_px)
+        else:
+            geometry = verify_essential_matrix(
+                first_px, second_px, self._camera, self._camera, **size, threshold_px=threshold_px
+            )
+        return _Attempt(matches, geometry, match_ns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attempt:
+    """What one matcher found, and how long the matching took."""
+
+    matches: Matches
+    geometry: VerifiedGeometry
+    match_ns: int
 
 
 def _refuse_other_family(model: ModelIdentity | None, space: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,32 @@ def test_feature_matches_survive_the_wire(wire: Any, count: int, has_homography:
         assert geometry.matrix is None and geometry.covariance is None
         assert np.isnan(message.homography).all() and not message.has_homography
     assert message.matcher == sent.model.name if sent.model is not None else True
+
+
+def test_essential_matrix_survives_the_wire_and_is_no_homography(wire: Any) -> None:
+    generator = np.random.default_rng(8)
+    geometry = VerifiedGeometry(
+        GeometryKind.ESSENTIAL_MATRIX,
+        generator.standard_normal((3, 3)),
+        np.ones(5, bool),
+        0.25,
+        0.5,
+        rotation=generator.standard_normal((3, 3)),
+        translation_direction=generator.standard_normal(3),
+    )
+    sent = replace(_matched(5), geometry=geometry)
+    message = wire.round_trip(feature_matches_message(wire.factory, sent, dropped_since_last={}))
+    assert (message.geometry, message.has_essential_matrix, message.has_homography) == ("essential_matrix", True, False)
+    assert np.isnan(message.homography).all()
+    back = geometry_from_message(message)
+    assert back.kind is GeometryKind.ESSENTIAL_MATRIX and back.covariance is None
+    for name in ("matrix", "is_inlier", "rotation", "translation_direction"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(geometry, name))
+    message.has_essential_matrix = False
+    assert geometry_from_message(message).matrix is None
+    message.geometry = "sphere"
+    with pytest.raises(InferenceError, match="'sphere'; expected homography or essential_matrix"):
+        geometry_from_message(message)
 
 
 def test_matches_without_a_network_say_so_and_wrong_counts_are_refused(wire: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.contracts import LocalFeatures, Matches, SentFeatures
 from gps_denied_inference.core.errors import InferenceError
-from gps_denied_inference.core.pipeline import FeatureMatcher, FeaturePair, MutualNearestMatching
+from gps_denied_inference.core.matching import GeometryKind
+from gps_denied_inference.core.pipeline import FeatureMatcher, FeaturePair, MatchedFeatures, MutualNearestMatching
 
 pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
 
@@ -72,3 +74,57 @@ def test_nearest_neighbors_match_features_of_any_family() -> None:
     nearest = MutualNearestMatching(min_similarity=lambda: 0.0, max_ratio=lambda: 1.0)
     result = FeatureMatcher(nearest, threshold_px=lambda: 3.0).process(pair("somebody_s", 32))
     assert result.model is None and result.geometry.inlier_count == len(POINTS)
+
+
+class Wrong(RowByRow):
+    """Pairs rows that have nothing in common, but for the first few."""
+
+    def __init__(self, name: str, right: int) -> None:
+        super().__init__(name)
+        self._right = right
+
+    def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches:
+        found = super().match_features(first, second)
+        indices = found.indices.copy()
+        indices[self._right :, 1] = np.random.default_rng(5).permutation(indices[self._right :, 1])
+        return Matches(indices, found.scores)
+
+
+def test_pairs_with_few_inliers_are_matched_once_more_and_the_better_result_counts() -> None:
+    network, cheap = RowByRow("lighterglue_xfeat"), Wrong("lighterglue_xfeat", 8)
+
+    def matched(first: RowByRow, bound: int) -> MatchedFeatures:
+        matcher = FeatureMatcher(first, threshold_px=lambda: 3.0, refinement=network, refine_below_inliers=bound)
+        return matcher.process(pair("xfeat", 64))
+
+    enough = matched(cheap, 8)
+    assert (network.calls, enough.model) == (0, cheap.model) and 8 <= enough.geometry.inlier_count < 20
+    refined = matched(cheap, 20)
+    assert (network.calls, refined.model) == (1, network.model) and refined.geometry.inlier_count == len(POINTS)
+    assert refined.timings.infer_ms + refined.timings.postprocess_ms <= refined.timings.total_ms + 1e-6
+    good, network = RowByRow("lighterglue_xfeat"), Wrong("lighterglue_xfeat", 8)
+    kept = matched(good, 4096)
+    assert (network.calls, kept.model) == (1, good.model), "what the second attempt made worse is not taken"
+    nearest = MutualNearestMatching(min_similarity=lambda: 0.0, max_ratio=lambda: 1.0)
+    matcher = FeatureMatcher(nearest, threshold_px=lambda: 3.0, refinement=network)
+    with pytest.raises(InferenceError, match="'lighterglue_xfeat' matches the features of xfeat"):
+        matcher.process(pair("superpoint", 256))
+
+
+def test_essential_matrix_tells_how_the_camera_turned_and_where_it_went() -> None:
+    camera = np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
+    depth_m = np.random.default_rng(6).uniform(20.0, 60.0, len(POINTS))
+    rays: NDArray[np.float64] = np.column_stack((POINTS, np.ones(len(POINTS)))) @ np.linalg.inv(camera).T
+    turn = np.deg2rad(5.0)
+    rotation = np.array([[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]])
+    translation_m = np.array([3.0, -1.0, 0.5])
+    seen = (rays * depth_m[:, np.newaxis]) @ rotation.T + translation_m
+    moved_px = (seen @ camera.T)[:, :2] / seen[:, 2:]
+    first = sent("xfeat", 64)
+    second = replace(first, features=replace(first.features, keypoints_px=moved_px.astype(np.float32)))
+    matcher = FeatureMatcher(RowByRow("lighterglue_xfeat"), threshold_px=lambda: 1.0, camera=camera)
+    geometry = matcher.process(FeaturePair(first, second)).geometry
+    assert geometry.kind is GeometryKind.ESSENTIAL_MATRIX and geometry.inlier_count >= len(POINTS) - 1
+    assert geometry.rotation is not None and geometry.translation_direction is not None
+    np.testing.assert_allclose(geometry.rotation, rotation, atol=0.01)
+    np.testing.assert_allclose(geometry.translation_direction, translation_m / np.linalg.norm(translation_m), atol=0.05)
