@@ -17,6 +17,7 @@ from gps_denied_inference.cli.benchmarks.measurement import (
     in_turn,
     row_of,
 )
+from gps_denied_inference.cli.benchmarks.torch_threads import one_torch_thread
 from gps_denied_inference.cli.benchmarks.traffic import Answer, Traffic
 from gps_denied_inference.core.contracts import ColorSpace, PreprocessSpec
 from gps_denied_inference.core.imaging import Preprocessor
@@ -81,5 +82,6 @@ def _limit(plan: BenchPlan, shape: tuple[int, int, int]) -> Row:
         np.copyto(received, image)
         preprocessor.prepare(received)
 
-    (row,) = in_turn([Contender(Role.LIMIT, "one copy of the frame and its preprocessing", run)], plan)
+    with one_torch_thread():
+        (row,) = in_turn([Contender(Role.LIMIT, "one copy of the frame and its preprocessing", run)], plan)
     return row

@@ -18,6 +18,7 @@ from gps_denied_inference.cli.benchmarks.measurement import (
     Row,
     in_turn,
 )
+from gps_denied_inference.cli.benchmarks.torch_threads import one_torch_thread
 from gps_denied_inference.core.contracts import ColorSpace, ImageFrame, PreprocessSpec
 from gps_denied_inference.core.imaging import Preprocessor, decode
 from gps_denied_inference.core.optional import require
@@ -41,14 +42,9 @@ def measure(plan: BenchPlan) -> PartReport:
     if plan.device != "cpu":
         comparisons = [_on_gpu(image, h, w, plan) for h, w in _SIZES]
     else:
-        torch = require("torch", install="pip install torch==2.13.0", purpose="the limit of the benchmark")
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # OpenCV's default alone would use one core, and a second one is not always free
-        try:
+        with one_torch_thread():
             comparisons = [_on_cpu(image, "rgb8", h, w, plan) for h, w in _SIZES]
             comparisons.append(_on_cpu(image, "bgr8", *_SIZES[0], plan))
-        finally:
-            torch.set_num_threads(threads)
     return PartReport("b", "preprocess", "preprocess 1080p, frame to network input", tuple(comparisons))
 
 

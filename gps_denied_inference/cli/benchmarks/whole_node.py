@@ -18,6 +18,7 @@ from gps_denied_inference.cli.benchmarks.measurement import (
     in_turn,
     row_of,
 )
+from gps_denied_inference.cli.benchmarks.torch_threads import one_torch_thread
 from gps_denied_inference.cli.benchmarks.traffic import Camera, Traffic, run_traffic
 from gps_denied_inference.core.contracts import ColorSpace, PreprocessSpec
 from gps_denied_inference.core.imaging import Preprocessor
@@ -146,5 +147,6 @@ def _limit(plan: BenchPlan) -> Row:
         np.copyto(received, segment)
         preprocessor.prepare(received)
 
-    (row,) = in_turn([Contender(Role.LIMIT, "two copies of the frame and its preprocessing", run)], plan)
+    with one_torch_thread():
+        (row,) = in_turn([Contender(Role.LIMIT, "two copies of the frame and its preprocessing", run)], plan)
     return row
