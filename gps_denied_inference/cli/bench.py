@@ -12,7 +12,7 @@ from gps_denied_inference.cli.benchmarks.measurement import BenchPlan, PartRepor
 from gps_denied_inference.cli.benchmarks.parts import PARTS, Part
 from gps_denied_inference.cli.benchmarks.report import machine, problems_of, text_of, write_report, write_tables
 from gps_denied_inference.cli.benchmarks.targets import targets_text
-from gps_denied_inference.cli.console import say
+from gps_denied_inference.cli.console import say, say_json
 from gps_denied_inference.core.errors import GpsDeniedInferenceError, SettingsError
 from gps_denied_inference.ros.allocator import keep_large_buffers
 
@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--output", type=Path, default=Path("build/bench"), help="folder (default build/bench)")
     parser.add_argument("--gpu", action="store_true", help="the parts that have something to measure on a GPU, there")
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it runs, proves nothing")
+    parser.add_argument("--json", action="store_true", help="the report on stdout, one JSON object")
     parser.set_defaults(run=run)
 
 
@@ -41,7 +42,11 @@ def run(options: argparse.Namespace) -> int:
     """Measure. Returns 1 when the report is incomplete."""
     chosen = _chosen(options.parts, is_gpu=options.gpu)
     if options.gpu and not _has_gpu():
-        say("no CUDA device here (or no torch that sees one): the benchmark on the GPU is skipped")
+        reason = "no CUDA device here (or no torch that sees one): the benchmark on the GPU is skipped"
+        if options.json:
+            say_json({"skipped": reason})
+        else:
+            say(reason)
         return 0
     device = "cuda:0" if options.gpu else "cpu"
     plan = BenchPlan(options.output, device=device)
@@ -60,12 +65,17 @@ def run(options: argparse.Namespace) -> int:
             failures.append(f"part {part.letter} ({part.name}) failed: {reason}")
             continue
         reports.append(report)
-        say(text_of(report))
+        if not options.json:
+            say(text_of(report))
         # After each part: an interrupted run leaves what it has.
         write_report(reports, plan, facts, failures)
         write_tables(reports, plan, facts)
-    say(targets_text(reports))
-    say(f"report: {write_report(reports, plan, facts, failures)}")
+    path = write_report(reports, plan, facts, failures)
+    if options.json:
+        say(path.read_text(encoding="utf-8").rstrip())
+    else:
+        say(targets_text(reports))
+        say(f"report: {path}")
     problems = [*failures, *problems_of(reports)]
     for problem in problems:
         print(f"gdi bench: {problem}", file=sys.stderr)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["ShowProgress", "progress", "say", "table"]
+__all__ = ["ShowProgress", "json_text", "note", "progress", "say", "say_json", "table"]
 
 _PLAIN_PERIOD_S = 5.0
 """How often a plain line tells the progress, whether or not there is any."""
@@ -26,6 +28,31 @@ class ShowProgress(Protocol):
 def say(text: str) -> None:
     """Write a line at once."""
     print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """Write a line to people: on stderr, since stdout may be for a program."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_json(document: Any) -> None:
+    """Write the one JSON document that `--json` promises."""
+    say(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return a document as JSON. NaN and infinities become null: JSON has none."""
+    return json.dumps(_without_nan(document), indent=2, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 @contextmanager

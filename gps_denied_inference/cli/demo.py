@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.cli.console import say, table
+from gps_denied_inference.cli.console import say, say_json, table
 from gps_denied_inference.cli.demonstration.plan import DemoPlan, quick_plan
 from gps_denied_inference.cli.demonstration.run import run_demo
-from gps_denied_inference.core.evaluation import FlightReport, HeatEpisode, RefinementScore
+from gps_denied_inference.core.evaluation import FlightReport, HeatEpisode, RefinementScore, json_report
 
 __all__ = ["add_parser", "run"]
 
@@ -29,6 +29,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("build/demo"), help="folder (default build/demo)")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; recall is not judged")
+    parser.add_argument("--json", action="store_true", help="the report on stdout, one JSON object")
     parser.set_defaults(run=run)
 
 
@@ -36,9 +37,12 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo. Returns 1 when a bound was missed."""
     start = time.monotonic()
     report = run_demo(options.output, quick_plan() if options.quick else DemoPlan())
-    say("")
-    say(table(_rows(report, time.monotonic() - start)))
-    say(f"\nreport: {options.output / 'report.html'}   figures: {options.output / 'report.json'}")
+    if options.json:
+        say_json(json_report(report))
+    else:
+        say("")
+        say(table(_rows(report, time.monotonic() - start)))
+        say(f"\nreport: {options.output / 'report.html'}   figures: {options.output / 'report.json'}")
     for problem in report.problems:
         print(f"gdi demo: {problem}", file=sys.stderr)
     return 1 if report.problems else 0

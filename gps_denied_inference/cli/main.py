@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from gps_denied_inference import __version__
 from gps_denied_inference.cli import bench, demo, doctor, engine, index, models, preflight, replay, top, weights
 from gps_denied_inference.cli import eval as evaluation
+from gps_denied_inference.cli.console import say_json
 from gps_denied_inference.core.errors import GpsDeniedInferenceError
 
 __all__ = ["main"]
@@ -18,7 +19,7 @@ _SUBCOMMANDS = (replay, demo, models, weights, evaluation, engine, index, prefli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand.
+    """Run a subcommand. With `--json` stdout is one JSON document, `{"error": {"type", "message"}}` when it failed.
 
     Returns:
         0 when it succeeded, 1 when it failed (one sentence on stderr says why), 2 for wrong usage, 130 after Ctrl-C.
@@ -27,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except GpsDeniedInferenceError as error:
-        print(f"gdi {options.subcommand}: {' '.join(str(error).split())}", file=sys.stderr)
+        sentence = " ".join(str(error).split())
+        if options.json:
+            say_json({"error": {"type": type(error).__name__, "message": sentence}})
+        print(f"gdi {options.subcommand}: {sentence}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"gdi {options.subcommand}: interrupted", file=sys.stderr)

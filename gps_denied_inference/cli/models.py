@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.cli.console import say, table
+from gps_denied_inference.cli.console import say, say_json, table
 from gps_denied_inference.cli.model_table import model_page, read_measurements, read_onnx_exports
 from gps_denied_inference.core.architectures import default_registry, locate_weights
 from gps_denied_inference.core.contracts import ArchitectureSpec, OutputKind
@@ -50,7 +50,11 @@ def run(options: argparse.Namespace) -> int:
         if options.onnx is None:
             raise SettingsError("onnx", "", "a file that scripts/measure_onnx.py wrote; --markdown needs it")
         measurements = [read_measurements(path) for path in options.measurements]
-        say(model_page(registry, measurements, read_onnx_exports(options.onnx)))
+        page = model_page(registry, measurements, read_onnx_exports(options.onnx))
+        if options.json:
+            say_json({"page": page})
+        else:
+            say(page)
         return 0
     if options.json:
         models = [_fields(name, registry.lookup(name).spec, options.weights_dir) for name in registry]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.cli.console import progress, say, table
+from gps_denied_inference.cli.console import note, progress, say, say_json, table
 from gps_denied_inference.cli.engine_options import add_engine_options, settings_from_options
 from gps_denied_inference.cli.replay_report import live_report, offline_report, write_json
 from gps_denied_inference.core.assembly import assemble_pipeline
@@ -38,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--output", type=Path, help="bag to write our messages to (a new folder)")
     parser.add_argument("--storage", choices=[item.value for item in BagFormat], default="mcap", help="of the output")
     parser.add_argument("--report", type=Path, help="JSON report to write")
+    parser.add_argument("--json", action="store_true", help="the report on stdout, one JSON object")
     live = parser.add_argument_group("live mode")
     live.add_argument("--rate", type=_positive_float, default=1.0, help="1.0 is the pace of the recording")
     live.add_argument("--loop", type=_positive_int, default=1, metavar="N", help="play the bag N times")
@@ -55,9 +56,13 @@ def run(options: argparse.Namespace) -> int:
     with BagReader(options.bag) as reader:
         topic = reader.choose_image_topic(options.topic)
         interruption = (_run_live if options.mode == "live" else _run_offline)(options, reader, topic)
-    if interruption:
-        raise ReplayError(f"{interruption}; what came before is kept")
-    return 0
+    if not interruption:
+        return 0
+    complaint = f"{interruption}; what came before is kept"
+    if not options.json:
+        raise ReplayError(complaint)
+    note(f"gdi replay: {complaint}")  # the report is on stdout already, and says it, too
+    return 1
 
 
 def _run_offline(options: argparse.Namespace, reader: BagReader, topic: ImageTopic) -> str:
@@ -77,6 +82,9 @@ def _run_offline(options: argparse.Namespace, reader: BagReader, topic: ImageTop
     document = offline_report(options.bag, report)
     if options.report is not None:
         write_json(options.report, document)
+    if options.json:
+        say_json(document)
+        return report.interruption
     say(
         table(
             [
@@ -113,6 +121,9 @@ def _run_live(options: argparse.Namespace, reader: BagReader, topic: ImageTopic)
     document = live_report(options.bag, topic, report)
     if options.report is not None:
         write_json(options.report, document)
+    if options.json:
+        say_json(document)
+        return report.interruption
     latency, accounting = document["latency_ms"], document["frames_dropped"]
     say(
         table(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gps_denied_inference.cli.console import json_text
 from gps_denied_inference.core.errors import ReplayError
 from gps_denied_inference.core.evaluation import Percentiles, percentiles
 from gps_denied_inference.core.pipeline import ModelIdentity
@@ -98,17 +97,7 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(_without_nan(document), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(document) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise ReplayError(f"cannot write the report {path}: {error.strerror}") from error
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -9,10 +9,14 @@ from gps_denied_inference.cli.benchmarks import gate
 from gps_denied_inference.cli.main import main
 
 
-def test_gate_is_measured_beside_the_bare_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gate_is_measured_beside_the_bare_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(gate, "_LARGE_BYTES", 2 * 1024**2)
-    assert main(["bench", "gate", "--quick", "--output", str(tmp_path)]) == 0
-    (part,) = json.loads((tmp_path / "report.json").read_text())["parts"]
+    assert main(["bench", "gate", "--quick", "--output", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    (part,) = report["parts"]
     assert [item["case"] for item in part["comparisons"]] == ["engine of 2 MiB", "engine of 1024 bytes"]
     for comparison in part["comparisons"]:
         assert [row["role"] for row in comparison["rows"]] == ["limit", "ours", "baseline"]

@@ -1,5 +1,6 @@
 """What the demo makes of its own figures."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,3 +74,5 @@ def test_missed_bound_is_told_and_fails_the_demo(
     assert "1.0 m on 10 of 20 frames, their best tiles 5.0 m" in shown.out
     assert "1.000 within 22.5 m" in shown.out and str(tmp_path / "report.html") in shown.out
     assert [line for line in shown.err.splitlines() if line] == [f"gdi demo: {problem}" for problem in problems]
+    assert main(["demo", "--output", str(tmp_path), "--json"]) == status
+    assert json.loads(capsys.readouterr().out)["problems"] == list(problems)

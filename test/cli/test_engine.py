@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from small_engines import add_engine
 
 from gps_denied_inference.cli.engine import build
 from gps_denied_inference.cli.main import main
-from gps_denied_inference.core.engines import HostTuple
+from gps_denied_inference.core.engines import EngineStore, HostTuple
 from gps_denied_inference.core.engines.build import BuildRequest
 from gps_denied_inference.core.errors import EngineBuildError
 
@@ -131,6 +132,21 @@ def test_list_and_inspect_tell_what_the_manifest_says(store: Path, capsys: pytes
     assert main(["engine", "list", "--store", str(store)]) == 0
     assert main(["engine", "inspect", str(engine_file(store))]) == 0
     assert "gate, hash" in capsys.readouterr().out
+
+
+def test_profiles_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = add_engine(EngineStore(tmp_path))  # with a profile
+    assert main(["engine", "inspect", str(path), "--json"]) == 0
+    assert output(capsys)["profiles"] == [
+        {
+            "input_name": "image",
+            "min_shape": [1, 3, 32, 32],
+            "opt_shape": [2, 3, 32, 32],
+            "max_shape": [4, 3, 32, 32],
+        }
+    ]
+    assert main(["engine", "inspect", str(path)]) == 0
+    assert "1x3x32x32 to 2x3x32x32 to 4x3x32x32" in capsys.readouterr().out
 
 
 def test_inspect_of_an_unknown_engine_names_those_that_are_there(

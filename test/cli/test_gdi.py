@@ -42,6 +42,14 @@ def test_offline_replay_writes_bag_and_report(tmp_path: Path, fake_engine: list[
         assert len(list(reader.messages("/global_descriptor"))) == 5
 
 
+def test_replay_can_give_its_report_on_stdout(
+    tmp_path: Path, fake_engine: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, report = write_image_bag(tmp_path / "bag"), tmp_path / "report.json"
+    assert main(["replay", str(bag), "--report", str(report), "--json", *fake_engine]) == 0
+    assert capsys.readouterr().out == report.read_text()
+
+
 def test_bag_that_breaks_in_the_middle_fails_but_leaves_report_and_output(
     tmp_path: Path, fake_engine: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +64,9 @@ def test_bag_that_breaks_in_the_middle_fails_but_leaves_report_and_output(
     assert main(arguments) == 1
     assert "what came before is kept" in sentence(capsys)
     figures = json.loads(report.read_text())
+    assert main(["replay", str(bag), "--json", *fake_engine]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["interruption"] and "what came before is kept" in captured.err
     assert figures["interruption"] and 0 < figures["frames_published"] < 40
     with BagReader(tmp_path / "out") as reader:
         assert len(list(reader.messages("/global_descriptor"))) == figures["frames_published"]

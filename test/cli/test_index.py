@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +50,14 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(ground: Path) -> Path:
     path = ground.with_name("map.index")
     local = ("--local-model", "xfeat", "--local-pixels", "320", "--local-keypoints", "200")
-    assert main(["index", "build", str(ground), "--out", str(path), "--crs", "EPSG:32612", *_BUILD, *local]) == 0
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        build = ["index", "build", str(ground), "--out", str(path), "--crs", "EPSG:32612", "--json"]
+        assert main([*build, *_BUILD, *local]) == 0
+    document = json.loads(told.getvalue())
+    assert (document["index"], document["crs"]) == (str(path), "EPSG:32612")
+    assert document["tiles"] == 2 * document["positions"][str(ground)] and document["tiles_from_before"] == 0
+    assert (document["local_features"] is None) == (not local)
     return path
 
 

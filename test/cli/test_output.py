@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gps_denied_inference.cli.main import main
+from gps_denied_inference.cli.console import json_text
+from gps_denied_inference.cli.main import _parser, main
 
 _ESCAPE = b"\x1b"
 
@@ -31,6 +35,47 @@ def commands(store: Path) -> dict[str, list[str]]:
         "doctor": ["doctor"],
         "models": ["models"],
     }
+
+
+def leaves(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command that does something, with its words."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield path.strip(), parser
+    for action in below:
+        for name, child in action.choices.items():
+            yield from leaves(child, f"{path} {name}")
+
+
+def test_every_command_takes_json() -> None:
+    found = dict(leaves(_parser()))
+    assert {"replay", "demo", "bench", "eval vpr", "engine build", "index build", "preflight"} <= set(found)
+    assert [name for name, parser in found.items() if "--json" not in parser._option_string_actions] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["preflight"],
+        ["replay", "no/such/bag"],
+        ["engine", "verify", "--store", "no/such/store"],
+        ["index", "build", "no/such/map.tif", "--out", "index", "--side", "60", "--model", "no_such_network"],
+        ["eval", "page", "no/such/file.json"],
+        ["bench", "no-such-part"],
+        ["weights", "convert", "xfeat", "no/such/file.pt", "out.safetensors"],
+    ],
+)
+def test_failure_is_json_too_and_its_sentence_is_on_stderr(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--json"]) == 1
+    captured = capsys.readouterr()
+    error = json.loads(captured.out)["error"]
+    assert error["type"].endswith("Error") and error["message"]
+    assert f"gdi {arguments[0]}: {error['message']}" in captured.err
+    assert main(arguments) == 1
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -58,6 +103,13 @@ def test_json_is_one_object_and_all_there_is_on_stdout(
     if name not in ("engine build", "engine sign", "preflight"):
         assert main(arguments) in (0, 1)
         assert not capsys.readouterr().out.startswith("{")
+
+
+def test_json_has_null_for_what_is_no_number() -> None:
+    assert json.loads(json_text({"a": [math.nan, (1.5, -math.inf)], "b": "NaN"})) == {
+        "a": [None, [1.5, None]],
+        "b": "NaN",
+    }
 
 
 def test_failed_preflight_is_json_and_ends_with_status_1(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

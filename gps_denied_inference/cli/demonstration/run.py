@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gps_denied_inference.cli.console import progress, say
+from gps_denied_inference.cli.console import note, progress
 from gps_denied_inference.cli.demonstration.embedding import (
     DescribedMap,
     EmbeddingTask,
@@ -118,7 +118,7 @@ def run_demo(output: Path, plan: DemoPlan) -> FlightReport:
     with progress("6/7 a heat episode, with a degradation ladder", plan.flight.frames) as show:
         heat = run_heat_episode(plan.heat, executable, engines, flight_bag, output / "heat", show)
 
-    say("7/7 retrieving positions and writing the report")
+    note("7/7 retrieving positions and writing the report")
     truth, recording = read_ground_truth(flight_bag), read_recording(output_bag)
     report = evaluate(
         plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from gps_denied_inference.core.engines.manifest import ManifestEntry
@@ -25,6 +26,7 @@ def entry_fields(entry: ManifestEntry) -> dict[str, Any]:
         "license": entry.license,
         "built_at": entry.built_at,
         "package_version": entry.package_version,
+        "profiles": [asdict(profile) for profile in entry.profiles],
         "build_flags": dict(entry.build_flags),
         "artefacts": dict(entry.artefacts),
     }
@@ -43,6 +45,13 @@ def entry_rows(entry: ManifestEntry) -> list[tuple[str, str]]:
         ("source ONNX SHA-256", entry.source_onnx_sha256),
         ("license", entry.license),
         ("built", f"{entry.built_at} by gps_denied_inference {entry.package_version}"),
+        *(
+            (
+                f"profile of {item.input_name}",
+                " to ".join("x".join(map(str, shape)) for shape in (item.min_shape, item.opt_shape, item.max_shape)),
+            )
+            for item in entry.profiles
+        ),
         *((f"built with {name}", value) for name, value in sorted(entry.build_flags.items())),
         *(("artefact", name) for name in sorted(entry.artefacts)),
     ]

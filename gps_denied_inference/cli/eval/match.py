@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.cli.console import progress, say
+from gps_denied_inference.cli.console import note, progress, say, say_json
 from gps_denied_inference.cli.eval.match_data import (
     MatchPair,
     pairs_of_frames,
@@ -80,6 +80,7 @@ def add_action(actions: Any) -> None:
         metavar="FEATURES+MATCHER",
         help="e.g. xfeat+mutual_nearest, disk+lightglue_disk, efficient_loftr (default: all whose weights are here)",
     )
+    parser.add_argument("--json", action="store_true", help="the figures on stdout, one JSON object")
     add_network_options(parser)
     parser.set_defaults(run_action=run)
 
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
             obstacle = row_obstacle(row, options)
             if obstacle and (weights is Weights.PUBLISHED or not options.model):
                 if weights is Weights.PUBLISHED:
-                    say(f"{row.name} is left out: {obstacle}")
+                    note(f"{row.name} is left out: {obstacle}")
                 continue
             if results.holds(row.name, weights.value):
                 continue
@@ -110,7 +111,10 @@ def run(options: argparse.Namespace) -> int:
     text = match_tables(results.content)
     if options.markdown is not None:
         write_atomically(options.markdown, (text + "\n").encode())
-    say(text)
+    if options.json:
+        say_json(results.content)
+    else:
+        say(text)
     return 0
 
 

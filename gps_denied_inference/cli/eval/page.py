@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.cli.console import say
+from gps_denied_inference.cli.console import say, say_json
 from gps_denied_inference.cli.eval.results import read_results
 from gps_denied_inference.cli.eval.tables import match_tables, vpr_tables
 from gps_denied_inference.core.architectures import ArchitectureRegistry, default_registry
@@ -47,6 +47,7 @@ def add_action(actions: Any) -> None:
     """Add the action."""
     parser = actions.add_parser("page", help="write the page docs/quality.md of files that vpr and match wrote")
     parser.add_argument("files", nargs="+", type=Path, help="JSON files")
+    parser.add_argument("--json", action="store_true", help="one JSON object that holds the page")
     parser.set_defaults(run_action=run)
 
 
@@ -56,7 +57,11 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         EvaluationError: a file is none of `gdi eval`.
     """
-    say(quality_page([read_results(path) for path in options.files], default_registry()))
+    page = quality_page([read_results(path) for path in options.files], default_registry())
+    if options.json:
+        say_json({"page": page})
+    else:
+        say(page)
     return 0
 
 

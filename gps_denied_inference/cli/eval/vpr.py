@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gps_denied_inference.cli.console import progress, say
+from gps_denied_inference.cli.console import note, progress, say, say_json
 from gps_denied_inference.cli.eval.networks import (
     Weights,
     add_network_options,
@@ -111,6 +111,7 @@ def add_action(actions: Any) -> None:
         metavar="NAME",
         help=f"a network of global descriptors, or {THUMBNAIL} (default: all whose weights are here)",
     )
+    parser.add_argument("--json", action="store_true", help="the figures on stdout, one JSON object")
     add_network_options(parser)
     parser.set_defaults(run_action=run)
 
@@ -133,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
         for weights in chosen_weights(options):
             if obstacle and (weights is Weights.PUBLISHED or not options.model):
                 if weights is Weights.PUBLISHED:
-                    say(f"{model} is left out: {obstacle}")
+                    note(f"{model} is left out: {obstacle}")
                 continue
             if results.holds(model, weights.value):
                 continue
@@ -150,7 +151,10 @@ def run(options: argparse.Namespace) -> int:
     text = vpr_tables(results.content)
     if options.markdown is not None:
         write_atomically(options.markdown, (text + "\n").encode())
-    say(text)
+    if options.json:
+        say_json(results.content)
+    else:
+        say(text)
     return 0
 
 

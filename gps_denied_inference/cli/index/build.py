@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gps_denied_inference.cli.console import progress, say, table
+from gps_denied_inference.cli.console import progress, say, say_json, table
 from gps_denied_inference.cli.engine_options import add_engine_options, settings_from_options
 from gps_denied_inference.cli.index.local_features import build_tile_features
 from gps_denied_inference.cli.index.tiled_map import TiledMap, frame_of_tile
@@ -49,6 +49,7 @@ def add_actions(actions: Any) -> None:
     parser.add_argument("--headings", type=_count, default=8, metavar="N", help="at each centre, evenly spaced (8)")
     parser.add_argument("--aspect", type=_positive, default=1.0, help="width by height of the camera's images (1.0)")
     parser.add_argument("--crs", default="", metavar="NAME", help="of maps that name none, as EPSG:32612")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
     local = parser.add_argument_group("local features, for re-ranking and matching; written to FILE.local")
     local.add_argument("--local-model", default="", metavar="NAME", help="as xfeat; default: none are written")
     local.add_argument("--local-keypoints", type=_count, default=256, metavar="N", help="of a tile, at most (256)")
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             _embed(pipeline, maps, partial, total)
             index = _index(maps, model, options, partial.rows())
             sha256 = save_tile_index(index, options.out)
-            local_rows = []
+            local_path, local_sha256 = None, ""
             if options.local_model:
                 # What was embedded stays until this is done, too: killed, nothing is made twice.
                 local_path = options.out.with_name(options.out.name + ".local")
@@ -95,8 +96,23 @@ def run(options: argparse.Namespace) -> int:
                     side_m=options.side,
                     index_sha256=sha256,
                 )
-                local_rows = [("local features", str(local_path)), ("their SHA-256", local_sha256)]
             partial.remove()
+    if options.json:
+        say_json(
+            {
+                "index": str(options.out),
+                "sha256": sha256,
+                "space_id": index.space_id,
+                "crs": index.details.crs,
+                "tiles": total,
+                "tiles_from_before": before,
+                "positions": {str(tiled.path): tiled.grid.positions for tiled in maps},
+                "local_features": None if local_path is None else str(local_path),
+                "local_features_sha256": local_sha256 or None,
+            }
+        )
+        return 0
+    local_rows = [] if local_path is None else [("local features", str(local_path)), ("their SHA-256", local_sha256)]
     say(
         table(
             [
