@@ -110,10 +110,10 @@ def test_places_of_a_map_are_recognised_and_a_file_grows_row_by_row(
     assert rows[0] == row
     capsys.readouterr()
     assert main(["eval", "page", str(output)]) == 0
-    page = capsys.readouterr().out
-    assert "# Quality" in page
+    written = capsys.readouterr().out
+    assert "# Quality" in written
     assert main(["eval", "page", str(output), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["page"] == page.rstrip("\n")
+    assert json.loads(capsys.readouterr().out)["page"] == written.rstrip("\n")
 
 
 def test_tiles_of_a_folder_take_the_place_of_a_map(
