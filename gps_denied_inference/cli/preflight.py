@@ -45,7 +45,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--store", type=Path, help="engine store; default: engine_store of --params")
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the node; options win")
     parser.add_argument("--engine", metavar="FILE", help="name of the engine file; default: the newest that fits")
-    parser.add_argument("--index", type=Path, metavar="DIR", help="folder of the map's tile index")
+    parser.add_argument(
+        "--index", type=Path, metavar="FILE", help="the map's tile index, which 'gdi index build' wrote"
+    )
     parser.add_argument("--ladder", type=Path, metavar="FILE", help="degradation ladder: its engines are loaded, too")
     parser.add_argument(
         "--allow-other-space", action="store_true", help="the ladder's engines may live in another space"
