@@ -114,7 +114,7 @@ def test_pairs_with_few_inliers_are_matched_once_more_and_the_better_result_coun
 def test_essential_matrix_tells_how_the_camera_turned_and_where_it_went() -> None:
     camera = np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
     depth_m = np.random.default_rng(6).uniform(20.0, 60.0, len(POINTS))
-    rays: NDArray[np.float64] = np.column_stack((POINTS, np.ones(len(POINTS)))) @ np.linalg.inv(camera).T
+    rays = np.asarray(np.column_stack((POINTS, np.ones(len(POINTS)))) @ np.linalg.inv(camera).T, np.float64)
     turn = np.deg2rad(5.0)
     rotation = np.array([[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]])
     translation_m = np.array([3.0, -1.0, 0.5])
