@@ -73,6 +73,7 @@ class Feeds:
                 count=2,
                 indices=self._factory.integers(np.array([[1, 5], [2, 6]], np.int32)),
                 scores=self._factory.floats(np.ones(2, np.float32)),
+                geometry="homography",
                 is_inlier=self._factory.octets(np.array([1, 0], np.uint8)),
             )
         )
@@ -110,8 +111,9 @@ def test_nothing_is_drawn_while_nobody_looks_and_what_was_found_when_somebody_do
     for stamp in range(1, 6):
         feeds.send_image(stamp)
         feeds.send_features(stamp)
+    counts = bench.settled(_TASK, 5)
+    assert (counts["dropped_inactive"], counts["published"]) == (5, 0)
     assert bench.next_status(_VIEWERS).message.startswith("0 ")
-    assert bench.settled(_TASK, 0)["published"] == 0
     overlays = bench.client.collect(CompressedImage, _OVERLAY, DEEP)
     bench.wait_for_status(_VIEWERS, DiagnosticStatus.OK, "1 subscribers")
     feeds.send_features(10)  # whichever comes first
@@ -143,21 +145,50 @@ def test_nothing_is_drawn_while_nobody_looks_and_what_was_found_when_somebody_do
     wait_for(lambda: stamp_ns_from_message(overlays[-1]) == 12 and len(overlays[-1].data) < size, "a smaller file")
 
 
-def test_in_a_flood_every_overlay_is_published_or_counted_and_the_last_one_comes(
+def _drawn_again(bench: NodeBench) -> int:
+    return int(next(item.value for item in bench.next_status(_VIEWERS).values if item.key == "drawn_again"))
+
+
+def test_image_is_counted_once_however_often_it_is_drawn_and_when_nothing_is_found_in_it(
     bench: NodeBench, feeds: Feeds
 ) -> None:
     overlays = bench.client.collect(CompressedImage, _OVERLAY, DEEP)
     bench.wait_for_status(_VIEWERS, DiagnosticStatus.OK, "subscribers")
-    assert bench.client.set_parameter("max_width_px", 8192, _NODE) == (True, "")
-    values = {item.key: int(item.value) for item in bench.next_status(_TASK).values if item.key == "received"}
-    for first in range(100, 150, 10):  # the node keeps 16 images that wait for what is found in them
-        for stamp in range(first, first + 10):
-            feeds.send_features(stamp)
-            feeds.send_image(stamp, 80, 120)  # in one datagram: a lost fragment is asked for again after seconds
-        counts = bench.settled(_TASK, values["received"] + first - 90)
-    dropped = sum(value for name, value in counts.items() if name.startswith("dropped_"))
-    assert counts["published"] + dropped == counts["received"]
-    wait_for(lambda: stamp_ns_from_message(overlays[-1]) == 149, "the newest overlay")
+    for transition in ("deactivate", "activate"):  # what waits is let go
+        assert bench.client.change_state(transition, _NODE)
+    before = {item.key: int(item.value) for item in bench.next_status(_TASK).values if item.value.isdigit()}
+    overlays.clear()
+    first_again = _drawn_again(bench)
+
+    feeds.send_image(100)
+    for send in (feeds.send_features, feeds.send_matches, feeds.send_places):
+        count = len(overlays)
+        send(100)
+        wait_for(lambda count=count: len(overlays) > count, "another overlay of the same image")  # type: ignore[misc]
+    counts = bench.settled(_TASK, before["received"] + 1)
+    assert counts["published"] - before["published"] == 1
+    again = _drawn_again(bench) - first_again
+    assert again == 2 and len(overlays) == 1 + again
+    assert {stamp_ns_from_message(overlay) for overlay in overlays} == {100}
+
+    # 16 images are held; those that give way before anything was found in them are counted, too.
+    for stamp in range(200, 220):
+        feeds.send_image(stamp, 80, 120)
+
+    def have_given_way() -> bool:
+        values = {item.key: item.value for item in bench.statuses(_TASK)[-1].values}
+        return (int(values["received"]) - before["received"], values["pending"]) == (21, "16")
+
+    wait_for(have_given_way, "all images, 16 of them pending")
+    assert len(overlays) == 3
+    feeds.send_features(219)
+    wait_for(lambda: stamp_ns_from_message(overlays[-1]) == 219, "the overlay of the last image")
+    assert bench.client.change_state("deactivate", _NODE)
+    counts = bench.settled(_TASK, before["received"] + 21)
+    gained = {key: counts[key] - before[key] for key in counts}
+    assert (gained["published"], gained["dropped_unpaired"], gained["dropped_inactive"]) == (2, 4, 15)
+    assert sum(count for key, count in gained.items() if key not in ("received", "pending")) == 21
+    assert bench.client.change_state("activate", _NODE)
 
 
 def test_every_parameter_is_described_and_stands_in_the_shipped_file(bench: NodeBench) -> None:

@@ -8,9 +8,8 @@ def test_image_and_findings_come_together_in_any_order() -> None:
     assert not images.add_finding(1, "points", "a").is_ready
     first = images.add_image(1, "image")
     assert first.is_ready and first.found == {"points": "a"}
-    second = images.add_image(2, "image")
-    assert not second.is_ready and images.waiting_count == 2
-    assert images.add_finding(2, "points", "b") is second and second.is_ready
+    assert not images.add_image(2, "image").is_ready and images.waiting_count == 2
+    assert images.add_finding(2, "points", "b").is_ready
     assert images.add_finding(2, "matches", "c").found == {"points": "b", "matches": "c"}
 
 
