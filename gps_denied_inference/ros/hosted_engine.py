@@ -136,6 +136,11 @@ class HostedEngine:
             return degradation.model
         return None if self._pipeline is None else self._pipeline.model
 
+    @property
+    def priority(self) -> int:
+        """In the turns of its device; the higher, the sooner."""
+        return 0 if self._worker is None else self._worker.priority
+
     # The steps of the lifecycle.
 
     def load(self, settings: Settings) -> ModelIdentity:

@@ -173,7 +173,8 @@ class InferenceNode(GuardedLifecycleNode):
         )
 
     def _submit(self, frame: Frame, received_ns: int) -> None:
-        for engine in self._engines.values():
+        # The urgent one first: from then on the others wait for it.
+        for engine in sorted(self._engines.values(), key=lambda engine: engine.priority, reverse=True):
             engine.submit(frame, received_ns)
 
     def _give_up(self, reason: str) -> None:

@@ -30,13 +30,29 @@ class Turns:
         self._condition = threading.Condition()
         self._holder: Turn | None = None
         self._waiting: list[tuple[int, int]] = []
+        self._announced: dict[object, int] = {}
         self._asked = 0
 
-    def take(self, priority: int, is_wanted: Callable[[], bool]) -> Turn | None:
+    def announce(self, who: object, priority: int) -> None:
+        """Say that `who` will ask at once: until then nobody of a lower priority is granted a turn.
+
+        A thread that has been given work takes a moment to wake, in which another one would be first.
+        """
+        with self._condition:
+            self._announced[who] = priority
+
+    def withdraw(self, who: object) -> None:
+        """Take back what was announced, if anything was."""
+        with self._condition:
+            if self._announced.pop(who, None) is not None:
+                self._condition.notify_all()
+
+    def take(self, priority: int, is_wanted: Callable[[], bool], who: object = None) -> Turn | None:
         """Wait for a turn.
 
         Args:
             priority: the higher, the sooner.
+            who: whose announcement this fulfils.
             is_wanted: looked at whenever something changes (`wake`); once false, waiting ends.
 
         Returns:
@@ -47,11 +63,10 @@ class Turns:
             mine = (-priority, self._asked)
             self._waiting.append(mine)
             try:
-                self._condition.wait_for(
-                    lambda: not is_wanted() or (self._holder is None and min(self._waiting) == mine)
-                )
+                self._condition.wait_for(lambda: not is_wanted() or self._is_next(mine, who))
                 if not is_wanted():
                     return None
+                self._announced.pop(who, None)
                 self._holder = Turn(self._take_back)
                 return self._holder
             finally:
@@ -62,6 +77,11 @@ class Turns:
         """Let those that wait look whether they still want their turn."""
         with self._condition:
             self._condition.notify_all()
+
+    def _is_next(self, mine: tuple[int, int], who: object) -> bool:
+        if self._holder is not None or min(self._waiting) != mine:
+            return False
+        return not any(priority > -mine[0] for other, priority in self._announced.items() if other is not who)
 
     def _take_back(self, turn: Turn) -> None:
         with self._condition:

@@ -154,6 +154,7 @@ class NewestWorker(Generic[_Item, _Result]):
             self._condition.notify_all()
             thread = self._thread
         if self._turns is not None:
+            self._turns.withdraw(self)
             self._turns.wake()
         if thread is not None:
             thread.join(timeout_s)
@@ -178,6 +179,8 @@ class NewestWorker(Generic[_Item, _Result]):
             self._thread = None
             self._pipeline = None
             self._end_turn()
+            if self._turns is not None:
+                self._turns.withdraw(self)
             self._condition.notify_all()
             return True
 
@@ -230,6 +233,8 @@ class NewestWorker(Generic[_Item, _Result]):
                 return
             self._empty_slot(DropReason.OVERWRITTEN)
             self._slot = _Waiting(frame, stamp, is_counted=True)
+            if self._turns is not None and self._pipeline is not None:
+                self._turns.announce(self, self.priority)
             self._condition.notify_all()
 
     def submit_again(self, frame: _Item) -> bool:
@@ -264,7 +269,7 @@ class NewestWorker(Generic[_Item, _Result]):
                 self._condition.notify_all()
                 while not self._may_go_on(warmed):
                     self._condition.wait()
-            turn = None if self._turns is None else self._turns.take(self.priority, lambda: self._is_running)
+            turn = None if self._turns is None else self._turns.take(self.priority, lambda: self._is_running, self)
             with self._condition:
                 self._turn = turn
                 if not self._is_running:

@@ -73,3 +73,36 @@ def test_turn_given_back_twice_takes_nobody_elses_away() -> None:
     second.give_back()
     thread.join(_TIMEOUT_S)
     assert len(got) == 1
+
+
+def test_announced_turn_keeps_the_less_urgent_waiting_until_it_is_taken_or_withdrawn() -> None:
+    turns, urgent, other = Turns(), object(), object()
+    for ending in ("taken", "withdrawn"):
+        turns.announce(urgent, 5)
+        got: list[Turn | None] = []
+        thread = threading.Thread(
+            target=lambda got=got: got.append(turns.take(4, lambda: True, other)),
+            daemon=True,
+        )
+        thread.start()
+        _wait_for_asking(turns, 1)
+        thread.join(0.05)
+        assert got == [], ending
+        if ending == "taken":
+            turn = turns.take(5, lambda: True, urgent)
+            assert turn is not None
+            turn.give_back()
+        else:
+            turns.withdraw(urgent)
+        thread.join(_TIMEOUT_S)
+        assert len(got) == 1 and got[0] is not None, ending
+        got[0].give_back()
+
+
+def test_announcement_keeps_no_equal_and_no_more_urgent_one_waiting() -> None:
+    turns = Turns()
+    turns.announce(object(), 5)
+    for priority in (5, 6):
+        turn = turns.take(priority, lambda: True, object())
+        assert turn is not None
+        turn.give_back()
