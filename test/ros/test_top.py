@@ -51,6 +51,8 @@ def test_node_is_shown_with_its_figures_as_text_and_as_json(
     client.bring_up("/left/inference_node")
     publisher = client.image_publisher("/left/image")
     publisher.publish(image_message(_PIXELS, "of_no_camera", 0))
+    # The subscription keeps the last image only: this one must have been taken before the next one comes.
+    wait_for(lambda: health and health[-1].received == 1, "the image that cannot be decoded")
     for stamp in range(1, 4):
         publisher.publish(image_message(_PIXELS, "rgb8", stamp))
         wait_for(partial(_has, features, stamp), "a descriptor")

@@ -45,7 +45,7 @@ TIMEOUT_S = 60.0
 """Generous: two shared cores, and torch takes seconds to import."""
 
 _MATCHING_S = 0.3
-"""For nodes that cannot be asked what they see; see `Client.await_seen_by`."""
+"""Beside what a node answers; see `Client.await_seen_by`."""
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -239,8 +239,8 @@ class Client:
                 future.add_done_callback(lambda _, is_done=is_done: is_done.set())
                 if is_done.wait(1.0):
                     break
-        else:
-            time.sleep(_MATCHING_S)
+        # What one probe saw, another endpoint may still lack on a busy machine.
+        time.sleep(_MATCHING_S)
         self.node.destroy_client(probe)
 
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:

@@ -284,6 +284,8 @@ class NewestWorker(Generic[_Item, _Result]):
                 taken = None
                 if processor is warmed:
                     taken, self._slot = self._slot, None
+                    if self._turns is not None:  # a frame may have come, and been announced, since the turn was granted
+                        self._turns.withdraw(self)
                 self._has_frame_in_work = taken is not None and taken.is_counted
             if taken is None:
                 _warm_up(processor)

@@ -7,7 +7,7 @@ from model_identities import model_identity
 
 from gps_denied_inference.core.contracts import DropReason, Frame, GlobalDescriptor, ImageFrame, StageTimings
 from gps_denied_inference.core.errors import ImageDecodeError, InferenceError, NonFiniteOutputError
-from gps_denied_inference.core.pipeline import FrameCounts, FrameLedger, FrameWorker, PipelineResult
+from gps_denied_inference.core.pipeline import FrameCounts, FrameLedger, FrameWorker, PipelineResult, Turn, Turns
 
 _TIMEOUT_S = 20.0
 _MODEL = model_identity()
@@ -44,7 +44,7 @@ class GatedProcessor:
 
 
 class Harness:
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns | None = None) -> None:
         self.now_ns = 0
         self.processor = GatedProcessor()
         self.ledger = FrameLedger()
@@ -60,6 +60,7 @@ class Harness:
             publish=self._publish,
             on_error=self._on_error,
             on_late_return=self._on_late_return,
+            turns=turns,
             clock=lambda: self.now_ns,
         )
 
@@ -502,3 +503,23 @@ def test_frame_that_is_handed_over_again_and_abandoned_is_not_counted_as_failed(
     assert harness.ledger.counts() == counts
     _let_pass(harness.processor)
     worker.stop(_TIMEOUT_S)
+
+
+def test_frame_that_comes_between_a_turn_and_its_start_leaves_no_announcement_behind() -> None:
+    turns = Turns()
+    harness = Harness(turns=turns)
+    harness.worker.start()
+    granted = turns.take
+
+    def take_and_submit(priority: int, is_wanted: Callable[[], bool], who: object = None) -> Turn | None:
+        turn = granted(priority, is_wanted, who)
+        if not harness.published:
+            harness.worker.submit(_frame(2))
+        return turn
+
+    turns.take = take_and_submit  # type: ignore[method-assign]
+    harness.processor.gate.release(3)
+    harness.worker.submit(_frame(1))
+    harness.wait_until(lambda counts: counts.published >= 1 and not counts.pending)
+    assert not turns._announced
+    harness.worker.stop(_TIMEOUT_S)
