@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
-from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -45,7 +45,7 @@ TIMEOUT_S = 60.0
 """Generous: two shared cores, and torch takes seconds to import."""
 
 _MATCHING_S = 0.3
-"""Beside what a node answers; see `Client.await_seen_by`."""
+"""DDS endpoints match one side after the other, and only this side's is visible: what is sent in between is lost."""
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -219,29 +219,16 @@ class Client:
         reliability = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
         publisher = self.node.create_publisher(kind, topic, node_qos or QoSProfile(depth=1, reliability=reliability))
         wait_for(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
-        for subscriber in self.node.get_subscriptions_info_by_topic(topic):
-            if subscriber.node_name != self.node.get_name():
-                self.await_seen_by(f"{subscriber.node_namespace.rstrip('/')}/{subscriber.node_name}")
+        self.await_matching()
         return publisher
 
-    def await_seen_by(self, node: str) -> None:
-        """Wait until a node has matched every endpoint that this client has made so far.
+    def await_matching(self) -> None:
+        """Wait until the other side has matched the endpoints that this client has just made, too.
 
-        Endpoints match one side after the other, and only this side's is visible: what is sent in between is lost where
-        it is sent best effort. They are announced in order and reliably, so that a node which answers to a client made
-        now has seen all that was made before.
+        Only this side's match is visible. Asking the node by a client that is made and destroyed for it was tried:
+        answers of other services were lost under load.
         """
-        probe = self.node.create_client(GetParameters, f"{node}/get_parameters")
-        if probe.wait_for_service(1.0):
-            for _ in range(5):  # a request that comes before the node's side has matched the answer's reader is lost
-                is_done = threading.Event()
-                future = probe.call_async(GetParameters.Request(names=["use_sim_time"]))
-                future.add_done_callback(lambda _, is_done=is_done: is_done.set())
-                if is_done.wait(1.0):
-                    break
-        # What one probe saw, another endpoint may still lack on a busy machine.
         time.sleep(_MATCHING_S)
-        self.node.destroy_client(probe)
 
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:
         """Call a service and return its answer."""
@@ -249,7 +236,7 @@ class Client:
             self._clients[name] = self.node.create_client(kind, name)
         if not self._clients[name].service_is_ready():
             assert self._clients[name].wait_for_service(timeout_s), f"no service {name}"
-            self.await_seen_by(name.rpartition("/")[0])
+            self.await_matching()
         future = self._clients[name].call_async(request)
         is_done = threading.Event()
         future.add_done_callback(lambda _: is_done.set())
