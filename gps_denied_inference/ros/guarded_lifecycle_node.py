@@ -58,6 +58,8 @@ class GuardedLifecycleNode(LifecycleNode):
     def destroy_node(self) -> None:
         self._manager_bond.end()
         super().destroy_node()
+        # rclpy leaves it to the garbage collector; until then five services stay found that nobody answers.
+        self._state_machine.destroy_when_not_in_use()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = self._guarded("configure", self._configure_with_reason)

@@ -1,9 +1,11 @@
 """What a step that raises does to its node: state, log and what is given back."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 import rclpy
+from node_harness import Client, wait_for
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from gps_denied_inference.core.errors import InferenceError
@@ -96,3 +98,22 @@ def test_node_whose_error_processing_fails_too_is_finalized_and_gives_back_what_
     assert "error processing failed unexpectedly: nothing to divide by" in capfd.readouterr().err
     assert node.lifecycle_state == "finalized"
     assert node.steps[-1] == "release"
+
+
+def test_no_service_of_a_destroyed_node_stays_found(client: Client, domain_id: int) -> None:
+    """Who asks a node of the same name would wait for an answer that never comes."""
+
+    def services() -> list[str]:
+        return [name for name, _ in client.node.get_service_names_and_types() if name.startswith("/gone/")]
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    node = _NoteKeeper("gone", context)
+    wait_for(lambda: "/gone/change_state" in services(), "the node's services")
+    gc.disable()  # the collector would end them some time later
+    try:
+        node.destroy_node()
+        wait_for(lambda: not services(), "the end of the node's services", timeout_s=5.0)
+    finally:
+        gc.enable()
+        rclpy.shutdown(context=context)
