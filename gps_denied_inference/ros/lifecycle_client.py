@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import rclpy
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -25,6 +25,9 @@ _TRANSITIONS = {
     "deactivate": Transition.TRANSITION_DEACTIVATE,
     "cleanup": Transition.TRANSITION_CLEANUP,
 }
+
+
+_ASK_AGAIN_AFTER_S = 1.0
 
 
 class LifecycleClient:
@@ -43,7 +46,9 @@ class LifecycleClient:
         self._node = Node("gdi_lifecycle_client", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._client: Any = self._node.create_client(ChangeState, f"{node_name}/change_state")
+        self._change_state: Any = self._node.create_client(ChangeState, f"{node_name}/change_state")
+        self._get_state: Any = self._node.create_client(GetState, f"{node_name}/get_state")
+        self._is_seen = False
 
     def __enter__(self) -> Self:
         return self
@@ -67,14 +72,28 @@ class LifecycleClient:
             ReplayError: the node refused, or did not answer in time.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._client.service_is_ready():
-            self._wait(deadline, f"node {self._node_name} offered no lifecycle service within {timeout_s:g} s")
+        self._await_service(deadline, f"node {self._node_name} offered no lifecycle service within {timeout_s:g} s")
         request = ChangeState.Request(transition=Transition(id=_TRANSITIONS[transition]))
-        future = self._client.call_async(request)
+        future = self._change_state.call_async(request)
         while not future.done():
             self._wait(deadline, f"node {self._node_name} did not answer '{transition}' within {timeout_s:g} s")
         if not future.result().success:
             raise ReplayError(f"node {self._node_name} refused to {transition}")
+
+    def _await_service(self, deadline: float, complaint: str) -> None:
+        """Wait until a request cannot be lost.
+
+        DDS endpoints match one side after the other, and `service_is_ready` tells of this side alone. They are
+        announced in order: a node that answers `get_state`, made after `change_state`, has matched both.
+        """
+        while not (self._change_state.service_is_ready() and self._get_state.service_is_ready()):
+            self._wait(deadline, complaint)
+        while not self._is_seen:
+            future = self._get_state.call_async(GetState.Request())
+            ask_again_at = time.monotonic() + _ASK_AGAIN_AFTER_S
+            while not future.done() and time.monotonic() < ask_again_at:
+                self._wait(deadline, complaint)
+            self._is_seen = future.done()
 
     def _wait(self, deadline: float, complaint: str) -> None:
         self._check()

@@ -99,7 +99,7 @@ def _reconfigure(bench: NodeBench, feeds: Feeds, **values: Any) -> None:
     bench.client.bring_up(_NODE)
     wait_for(feeds.first.get_subscription_count, "the new subscription")
     wait_for(feeds.second.get_subscription_count, "the new subscription")
-    bench.client.await_matching()
+    bench.client.await_seen_by(_NODE)
     bench.settled(_TASK, 0)
 
 

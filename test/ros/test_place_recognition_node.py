@@ -102,7 +102,7 @@ def _restart(bench: NodeBench) -> None:
     for transition in ("deactivate", "cleanup", "configure", "activate"):
         assert bench.client.change_state(transition, _NODE)
     wait_for(lambda: bench.client.node.count_subscribers("/global_descriptor"), "the subscription")
-    bench.client.await_matching()
+    bench.client.await_seen_by(_NODE)
 
 
 def test_candidates_are_those_of_the_exact_search(

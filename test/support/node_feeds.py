@@ -56,7 +56,7 @@ class Feed:
             lambda: all(publisher.get_subscription_count() for publisher in self._publishers),
             "the new subscriptions",
         )
-        self._client.await_matching()
+        self._client.await_seen_by(node)
 
     def send(self, stamp_ns: int) -> None:
         """Send one message that the node counts."""

@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -43,9 +43,6 @@ __all__ = [
 
 TIMEOUT_S = 60.0
 """Generous: two shared cores, and torch takes seconds to import."""
-
-_MATCHING_S = 0.3
-"""DDS endpoints match one side after the other, and only this side's is visible: what is sent in between is lost."""
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -219,16 +216,23 @@ class Client:
         reliability = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
         publisher = self.node.create_publisher(kind, topic, node_qos or QoSProfile(depth=1, reliability=reliability))
         wait_for(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
-        self.await_matching()
+        for subscriber in self.node.get_subscriptions_info_by_topic(topic):
+            if subscriber.node_name != self.node.get_name():
+                self.await_seen_by(f"{subscriber.node_namespace.rstrip('/')}/{subscriber.node_name}")
         return publisher
 
-    def await_matching(self) -> None:
-        """Wait until the other side has matched the endpoints that this client has just made, too.
+    def await_seen_by(self, node: str) -> None:
+        """Wait until a node has matched every endpoint that this client has made so far.
 
-        Only this side's match is visible. Asking the node by a client that is made and destroyed for it was tried:
-        answers of other services were lost under load.
+        DDS endpoints match one side after the other, and only this side's match is visible: what is sent in between is
+        lost. They are announced in order, and reliably: a node that answers to what was made last has seen the rest.
         """
-        time.sleep(_MATCHING_S)
+        probe = self.node.create_client(GetParameters, f"{node}/get_parameters")
+
+        def is_answered() -> bool:
+            return probe.wait_for_service(1.0) and self._ask(probe, GetParameters.Request(), 1.0).done()
+
+        wait_for(is_answered, f"an answer of {node}")
 
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:
         """Call a service and return its answer."""
@@ -236,12 +240,18 @@ class Client:
             self._clients[name] = self.node.create_client(kind, name)
         if not self._clients[name].service_is_ready():
             assert self._clients[name].wait_for_service(timeout_s), f"no service {name}"
-            self.await_matching()
-        future = self._clients[name].call_async(request)
+            self.await_seen_by(name.rpartition("/")[0])
+        future = self._ask(self._clients[name], request, timeout_s)
+        assert future.done(), f"waited {timeout_s:g} s for an answer of {name}"
+        return future.result()
+
+    @staticmethod
+    def _ask(client: Any, request: Any, timeout_s: float) -> Any:
+        future = client.call_async(request)
         is_done = threading.Event()
         future.add_done_callback(lambda _: is_done.set())
-        assert is_done.wait(timeout_s), f"waited {timeout_s:g} s for an answer of {name}"
-        return future.result()
+        is_done.wait(timeout_s)
+        return future
 
     def change_state(self, transition: str, node: str = "/inference_node") -> bool:
         """Ask for a transition by its name, e.g. `configure`."""
