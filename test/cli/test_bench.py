@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,11 +51,26 @@ def test_contenders_take_turns_and_the_warm_up_is_left_out(tmp_path: Path) -> No
         Contender(Role.OURS, "ours", lambda: work("ours", 3.0)),
     ]
     rows = in_turn(contenders, BenchPlan(tmp_path, repetitions=4, warm_up=2), clock=lambda: now_ns)
-    assert calls == ["prepare", "limit", "ours", "ours", "prepare", "limit"] * 3
+    rounds = " ".join(calls).replace("prepare limit", "limit").split()
+    assert [sorted(rounds[i : i + 2]) for i in range(0, len(rounds), 2)] == [["limit", "ours"]] * 6
+    assert calls.count("prepare") == 6
     assert [(row.role, row.median, row.noise, row.count) for row in rows] == [
         (Role.LIMIT, 1.0, 0.0, 4),
         (Role.OURS, 3.0, 0.0, 4),
     ]
+
+
+def test_every_contender_follows_every_other_as_often(tmp_path: Path) -> None:
+    """What ran before it decides what a contender finds in the caches."""
+    calls: list[str] = []
+    names = ("limit", "ours", "baseline", "alternative")
+    contenders = [Contender(Role(name), name, lambda name=name: calls.append(name)) for name in names]
+    in_turn(contenders, BenchPlan(tmp_path, repetitions=1600, warm_up=0))
+    follows = Counter(zip(calls, calls[1:], strict=False))
+    others = [follows[first, second] for first in names for second in names if first != second]
+    themselves = [follows[name, name] for name in names]
+    assert 400 < min(others) <= max(others) < 600
+    assert max(themselves) - min(themselves) < 60
 
 
 def test_noise_is_half_the_distance_of_the_quartiles() -> None:

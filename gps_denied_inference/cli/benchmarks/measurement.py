@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -148,7 +149,9 @@ def in_turn(
 ) -> tuple[Row, ...]:
     """Time contenders call by call, each once a round. Rows are in milliseconds.
 
-    Every other round goes in reverse: nobody always finds the caches as the same neighbour left them.
+    Every round has an order of its own, the same in every run of the benchmark: in the long run each contender finds
+    the caches as often as the others do as one of them, or itself, left them. To and fro would not do: those at the two
+    ends would follow themselves every other time.
 
     Args:
         contenders: in the order of the rows.
@@ -156,9 +159,11 @@ def in_turn(
         clock: nanoseconds.
     """
     samples: list[list[float]] = [[] for _ in contenders]
+    pairs = list(zip(contenders, samples, strict=True))
+    order = random.Random(0)
     for turn in range(plan.warm_up + plan.repetitions):
-        pairs = list(zip(contenders, samples, strict=True))
-        for contender, times in pairs if turn % 2 == 0 else reversed(pairs):
+        order.shuffle(pairs)
+        for contender, times in pairs:
             contender.prepare()
             start = clock()
             contender.run()
