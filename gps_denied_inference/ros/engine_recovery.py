@@ -41,6 +41,7 @@ class EngineRecovery:
     ) -> None:
         self._node = node
         self._report = report
+        self._untold = ""
         self._end_process = give_up
         self._watchdog = HangWatchdog(
             busy_s=busy_s,
@@ -55,8 +56,11 @@ class EngineRecovery:
 
     @property
     def complaint(self) -> str:
-        """What is wrong with the engine now; empty while it answers."""
-        return self._watchdog.complaint
+        """What is wrong with the engine; empty while it answers, and one report has told what was wrong.
+
+        A small engine is loaded again before a busy executor makes the next report: nobody would hear of it.
+        """
+        return self._watchdog.complaint or self._untold
 
     @property
     def reloads(self) -> int:
@@ -71,7 +75,12 @@ class EngineRecovery:
         self._node.get_logger().error(complaint)
         executor: Any = self._node.executor
         if executor is not None:
-            executor.create_task(self._report)
+            self._untold = complaint
+            executor.create_task(self._tell)
+
+    def _tell(self) -> None:
+        self._report()
+        self._untold = ""
 
     def _give_up(self, reason: str) -> None:
         self._node.get_logger().fatal(reason)

@@ -154,7 +154,11 @@ class FaultBench:
                 self.send()
             return condition()
 
-        return wait_for(look, f"{what}; the log is\n{self.node.log[-3000:]}" if self.node.log else what)
+        try:
+            return wait_for(look, what)
+        except AssertionError as error:
+            books = f"{self.sent} images sent; the last of {len(self.health)} reports: {self.health[-1:]}"
+            raise AssertionError(f"{error}\n{books}\nthe log ends with\n{self.node.log[-3000:]}") from None
 
     def works(self) -> None:
         """Wait until a frame comes out."""
