@@ -99,10 +99,11 @@ def _child_row(role: Role, name: str, way: str, frames: int, plan: BenchPlan) ->
         process.stdout.readline()  # it is warm
         loaded = [_resident_mib(process.pid) for _ in range(5)] if process.poll() is None else []
         with _sampled(process.pid) as samples:
-            printed, complaint = process.communicate()
+            printed = process.stdout.readline()  # and no longer: what CUDA does at the exit takes memory, too
+        complaint = process.communicate()[1]
     if process.returncode:
         raise InferenceError(f"the memory test of '{way}' failed: {' '.join(complaint.split()[-40:])}")
-    facts: dict[str, float] = growth(samples, frames, plan.frames) | json.loads(printed.splitlines()[-1])
+    facts: dict[str, float] = growth(samples, frames, plan.frames) | json.loads(printed)
     return row_of(role, name, loaded, facts)
 
 
@@ -145,7 +146,7 @@ def _child(way: str, output: Path, frames: int, device: str) -> None:
     figures = {}
     if device != "cpu":
         figures = {"gpu_mib_loaded": on_device, "gpu_growth_mib": round(_device_mib(device) - on_device, 2)}
-    print(json.dumps(figures))
+    print(json.dumps(figures), flush=True)
 
 
 def _step(way: str, output: Path, device: str) -> Any:
