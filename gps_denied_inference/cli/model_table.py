@@ -107,7 +107,7 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         "- A licence in **bold** restricts the use of the weights: the network is refused until `accepted_licenses`",
         "  (or `--accept-license`) names the licence. `LicenseRef-unstated`: no licence was found in the authors'",
         "  repository. All were read there in November 2026.",
-        "- The SHA-256 of weights that come in a package is pinned. Of those on a page it is where public code pins it:",
+        "- The SHA-256 of weights that come in a package is pinned, and of those on a page where public code pins it:",
         "  [below](#sha-256-of-weights-on-a-page). `gdi weights verify` refuses another file, unless `--expect` names",
         "  its SHA-256; where none is known it checks the fit alone, and says so.",
         "- *ONNX*: precisions in which the exported network gave what torch gives in FP32, within the tolerances of",

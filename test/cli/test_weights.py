@@ -114,6 +114,17 @@ def test_file_of_ones_own_is_taken_where_its_hash_is_named(capsys: pytest.Captur
     assert "64 hexadecimal digits" in capsys.readouterr().err
 
 
+def test_engine_of_other_weights_is_built_and_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    name = "efficientnet_lite0_grid"
+    state = torch.load(installed(name), map_location="cpu", weights_only=True)
+    (tmp_path / "weights").mkdir()
+    torch.save(state, tmp_path / "weights" / f"{name}.pth")
+    build = ["engine", "build", name, "--store", str(tmp_path), "--runtime", "pytorch_fp16", "--precision", "fp32"]
+    for more, is_other in (([], False), (["--weights-dir", str(tmp_path / "weights")], True)):
+        assert main([*build, *more]) == 0
+        assert ("not the published file" in capsys.readouterr().err) is is_other
+
+
 def test_changed_file_in_a_package_is_refused_also_when_nobody_named_it() -> None:
     installed(SMALL)
     entry = default_registry().lookup(SMALL)
