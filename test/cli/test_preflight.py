@@ -150,7 +150,7 @@ def test_engine_that_matches_is_loaded_as_the_matcher_node_does(
         allow_ungated=True,
         primary={"runtime": "fake", "model": model, "checkpoint": str(script), "device": "cpu"},
     )
-    assert main(["preflight", "--frames", "2", "--json", "--params", str(parameters)]) == 1
+    assert main(["preflight", "--frames", "2", "--budget-ms", "60000", "--json", "--params", str(parameters)]) == 1
     report, levels = report_of(capsys)
     assert report["model"] == model and report["latency_ms"]["p50"] > 0
     # A script is no engine for flight; whatever is measured of one is.
