@@ -8,6 +8,8 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,9 +66,9 @@ def test_every_contender_follows_every_other_as_often(tmp_path: Path) -> None:
     """What ran before it decides what a contender finds in the caches."""
     calls: list[str] = []
     names = ("limit", "ours", "baseline", "alternative")
-    contenders = [Contender(Role(name), name, lambda name=name: calls.append(name)) for name in names]
+    contenders = [Contender(Role(name), name, partial(calls.append, name)) for name in names]
     in_turn(contenders, BenchPlan(tmp_path, repetitions=1600, warm_up=0))
-    follows = Counter(zip(calls, calls[1:], strict=False))
+    follows = Counter(pairwise(calls))
     others = [follows[first, second] for first in names for second in names if first != second]
     themselves = [follows[name, name] for name in names]
     assert 400 < min(others) <= max(others) < 600

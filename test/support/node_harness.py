@@ -230,7 +230,7 @@ class Client:
         probe = self.node.create_client(GetParameters, f"{node}/get_parameters")
 
         def is_answered() -> bool:
-            return probe.wait_for_service(1.0) and self._ask(probe, GetParameters.Request(), 1.0).done()
+            return bool(probe.wait_for_service(1.0) and self._ask(probe, GetParameters.Request(), 1.0).done())
 
         wait_for(is_answered, f"an answer of {node}")
 
