@@ -107,9 +107,9 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         "- A licence in **bold** restricts the use of the weights: the network is refused until `accepted_licenses`",
         "  (or `--accept-license`) names the licence. `LicenseRef-unstated`: no licence was found in the authors'",
         "  repository. All were read there in November 2026.",
-        "- The SHA-256 of weights that come in a package is pinned. Of those on a page, the name of DINOv3's file",
-        "  holds the first eight digits, which `gdi weights verify` checks; for the others none was found that their",
-        "  authors published, and it says so.",
+        "- The SHA-256 of weights that come in a package is pinned, and of those on a page where public code pins it:",
+        "  [below](#sha-256-of-weights-on-a-page). `gdi weights verify` refuses another file, unless `--expect` names",
+        "  its SHA-256; where none is known it checks the fit alone, and says so.",
         "- *ONNX*: precisions in which the exported network gave what torch gives in FP32, within the tolerances of",
         "  `gdi engine build`; of layout-only networks with seeded weights. ONNX Runtime on the CPU,",
         f"  {exports.measured_at}: {versions}.",
@@ -127,7 +127,34 @@ def model_page(registry: ArchitectureRegistry, measurements: Sequence[Measuremen
         lines += ["", f"## {title}", "", _row(header), _row(["---"] * len(header))]
         lines += [_row(_cells(name, registry.lookup(name).spec, measurements, exports)) for name in names]
         lines += ["", *(f"- `{name}`: {registry.lookup(name).spec.paper}." for name in names)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_hashes(registry)])
+
+
+def _hashes(registry: ArchitectureRegistry) -> list[str]:
+    """The section of weights on a page: what is known of their files, and from where."""
+    rows, unknown = [], []
+    for name in registry:
+        origin = registry.lookup(name).spec.weights
+        if origin is None or origin.distribution:
+            continue
+        if not origin.sha256:
+            unknown.append(f"`{name}`")
+            continue
+        file_name = origin.install.removeprefix("put ").partition(" into ")[0]
+        rows.append(_row([f"`{name}`", f"`{file_name}`", f"`{origin.sha256}`", ", ".join(origin.pinned_by)]))
+    return [
+        "## SHA-256 of weights on a page",
+        "",
+        "No author publishes one. These are what public repositories, named here, pin for the file that the authors'",
+        "page gives; each was read in the repository in November 2026, no file was hashed by us. Of one repository",
+        "alone: nobody else was found to confirm it.",
+        "",
+        _row(["network", "file", "SHA-256", "pinned by"]),
+        _row(["---"] * 4),
+        *rows,
+        "",
+        f"None is known of {', '.join(unknown)}.",
+    ]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -5,32 +5,25 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gps_denied_inference.cli.checks import Check, Level, show_checks
-from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
-from gps_denied_inference.cli.preflight_checks import (
-    check_clock,
-    check_index,
-    check_ladder,
-    check_thermal,
-)
-from gps_denied_inference.cli.preflight_engine import EnginePreflight, preflight_engine
+from gps_denied_inference.cli.parameter_file import NodeSection, ParameterFile, read_parameter_file
+from gps_denied_inference.cli.preflight_checks import check_clock, check_index, check_thermal
+from gps_denied_inference.cli.preflight_node import NodePreflight, preflight_node
 from gps_denied_inference.core.architectures import default_registry
-from gps_denied_inference.core.assembly import assemble_pipeline
-from gps_denied_inference.core.contracts import ThermalState
-from gps_denied_inference.core.engines import MemoryBudget
-from gps_denied_inference.core.engines.manifest import ManifestEntry
-from gps_denied_inference.core.engines.store import EngineStore
-from gps_denied_inference.core.errors import EngineManifestError, SettingsError, TelemetryUnavailableError
-from gps_denied_inference.core.governor import LoadedLadder, read_ladder
-from gps_denied_inference.core.pipeline import Pipeline
-from gps_denied_inference.core.settings import EngineSettings, Settings, settings_from_mapping
+from gps_denied_inference.core.contracts import OutputKind, ThermalState
+from gps_denied_inference.core.errors import SettingsError, TelemetryUnavailableError
+from gps_denied_inference.core.pipeline import ModelIdentity
+from gps_denied_inference.core.settings import Settings, settings_from_mapping
 from gps_denied_inference.core.thermal import create_source
 
 __all__ = ["add_parser", "run"]
+
+_OF_ONE_ENGINE = ("engine", "model", "runtime", "precision", "device", "ladder")
+"""Options that say something of an engine, and so need to know whose."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,17 +31,28 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "preflight",
         help="check engines and this computer before a flight",
-        description="Loads every engine of the parameter file as the node would, side by side: gate, fidelity, then "
-        "its latency when warm, memory, the engines of a degradation ladder, the map's index, clock and thermal state. "
-        "Ends with status 1 when one of them fails.",
+        description="Loads every engine of the parameter file as its node would, those of all nodes side by side: "
+        "gate, fidelity, then its latency when warm, memory, the engines of its degradation ladder, the map's index, "
+        "clock and thermal state. Ends with status 1 when one of them fails.",
     )
     parser.add_argument("--store", type=Path, help="engine store; default: engine_store of --params")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the node; options win")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="ROS parameter file; each node in it that has engines is looked at by its own section; options win",
+    )
+    parser.add_argument("--node", default="", metavar="NAME", help="look at this node of the parameter file alone")
     parser.add_argument("--engine", metavar="FILE", help="name of the engine file; default: the newest that fits")
     parser.add_argument(
         "--index", type=Path, metavar="FILE", help="the map's tile index, which 'gdi index build' wrote"
     )
-    parser.add_argument("--ladder", type=Path, metavar="FILE", help="degradation ladder: its engines are loaded, too")
+    parser.add_argument(
+        "--ladder",
+        type=Path,
+        metavar="FILE",
+        help="degradation ladder of the first engine: its engines are loaded, too (default: as --params says)",
+    )
     parser.add_argument(
         "--allow-other-space", action="store_true", help="the ladder's engines may live in another space"
     )
@@ -69,16 +73,29 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check. Returns 1 when anything fails."""
-    settings = _settings(options)
-    checks, facts = _checks(settings, options)
+    file = _parameter_file(options)
+    nodes = [(section, _settings(section, options)) for section in file.nodes]
+    checks, facts = _checks(nodes, file.left_out, options)
     show_checks(checks, as_json=options.json, facts=facts)
     return 1 if any(check.level is Level.FAIL for check in checks) else 0
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    values = settings_in_parameter_file(options.params) if options.params is not None else {}
-    names = values.get("engines", ["primary"])
-    engine = str(names[0]) if isinstance(names, list) and names else "primary"
+def _parameter_file(options: argparse.Namespace) -> ParameterFile:
+    if options.params is None:
+        if options.node:
+            raise SettingsError("node", options.node, "a node of the parameter file that --params names")
+        return ParameterFile((NodeSection("/**", {}),))
+    file = read_parameter_file(options.params, options.node)
+    given = [f"--{name}" for name in _OF_ONE_ENGINE if getattr(options, name) is not None]
+    if len(file.nodes) > 1 and given:
+        names = ", ".join(section.node for section in file.nodes)
+        raise SettingsError("node", "", f"one of {names}: say with --node whose engine {', '.join(given)} is for")
+    return file
+
+
+def _settings(section: NodeSection, options: argparse.Namespace) -> Settings:
+    values = dict(section.settings)
+    engine = _first_engine(section)
     given = {
         "engine_store": options.store,
         "require_signature": options.require_signature,
@@ -96,77 +113,75 @@ def _settings(options: argparse.Namespace) -> Settings:
     }
     settings = settings_from_mapping(values)
     if settings.engine_store is None:
+        whose = "" if section.node == "/**" else f" under {section.node}"
         raise SettingsError(
-            "engine_store", "", "the folder of an engine store: give --store, or --params that names it"
+            "engine_store", "", f"the folder of an engine store: give --store, or --params that names it{whose}"
         )
     return settings
 
 
-def _checks(settings: Settings, options: argparse.Namespace) -> tuple[list[Check], dict[str, Any]]:
+def _first_engine(section: NodeSection) -> str:
+    names = section.settings.get("engines", ["primary"])
+    return str(names[0]) if isinstance(names, list) and names else "primary"
+
+
+def _checks(
+    nodes: list[tuple[NodeSection, Settings]], left_out: tuple[str, ...], options: argparse.Namespace
+) -> tuple[list[Check], dict[str, Any]]:
     wall_s, steady_s = time.time(), time.monotonic()
-    thermal = check_thermal(lambda: _read_thermal(settings))
+    thermal = _thermal_checks(nodes)
     registry = default_registry()
-    registry.load_modules(settings.architecture_modules)
-    memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
-    entries = _manifest_entries(settings)
+    for _, settings in nodes:
+        registry.load_modules(settings.architecture_modules)
     with ExitStack() as loaded:
         found = [
-            preflight_engine(
+            preflight_node(
                 settings,
-                engine,
-                entries,
+                {_first_engine(section): options.ladder} if options.ladder is not None else section.ladders,
                 registry=registry,
-                memory_budget=memory_budget,
                 loaded=loaded,
                 frames=options.frames,
                 budget_ms=options.budget_ms,
+                allow_other_space=options.allow_other_space or section.allows_other_space,
             )
-            for engine in settings.engines
+            for section, settings in nodes
         ]
-        checks = [
-            check if len(found) == 1 else replace(check, name=f"{item.engine.name} {check.name}")
-            for item in found
-            for check in item.checks
-        ]
-        top = next((item for item in found if item.pipeline is not None), None)
-        if options.ladder is not None and top is not None:
-            checks.append(_check_ladder(options, settings, top, memory_budget))
+    checks = [
+        check if len(nodes) == 1 else Check(f"{section.node} {check.name}", check.level, check.text)
+        for (section, _), item in zip(nodes, found, strict=True)
+        for check in item.checks
+    ]
     if options.index is not None:
-        checks.append(check_index(options.index, top.model if top is not None else None))
-    # Of engines that were refused nothing is known: the clock is held against the newest of the store.
+        checks.append(check_index(options.index, _describing_model(found)))
+    # Of engines that were refused nothing is known: the clock is held against the newest of the stores.
     built_at = max((item.built_at for item in found), default="") or max(
-        (entry.built_at for entry in entries.values()), default=""
+        (item.store_built_at for item in found), default=""
     )
     checks.append(check_clock(built_at, time.time(), time.time() - wall_s, time.monotonic() - steady_s))
-    checks.append(thermal)
-    return checks, {**found[0].facts, "engines": [item.facts for item in found]}
+    checks += thermal
+    if left_out:
+        checks.append(Check("other nodes", Level.OK, f"no engine of their own, left out: {', '.join(left_out)}"))
+    engines = [
+        {"node": section.node, **facts} for (section, _), item in zip(nodes, found, strict=True) for facts in item.facts
+    ]
+    return checks, {**engines[0], "engines": engines}
 
 
-def _check_ladder(
-    options: argparse.Namespace, settings: Settings, top: EnginePreflight, memory_budget: MemoryBudget
-) -> Check:
-    engine, pipeline = top.engine, top.pipeline
-    assert pipeline is not None
-
-    def load(changed: EngineSettings) -> Pipeline:
-        engines = tuple(changed if item is engine else item for item in settings.engines)
-        return assemble_pipeline(replace(settings, engines=engines), engine.name, memory_budget=memory_budget)
-
-    return check_ladder(
-        lambda: LoadedLadder(
-            read_ladder(options.ladder), engine, pipeline, load, allow_other_space=options.allow_other_space
-        ),
-        options.frames,
-        options.budget_ms,
-    )
+def _describing_model(found: list[NodePreflight]) -> ModelIdentity | None:
+    """What the map is compared with: the first network of global descriptors, or else of one image."""
+    models = [model for item in found for model in item.models_of_one_image]
+    describing = [model for model in models if model.spec.output_kind is OutputKind.GLOBAL_DESCRIPTOR]
+    return next(iter(describing or models), None)
 
 
-def _manifest_entries(settings: Settings) -> dict[str, ManifestEntry]:
-    assert settings.engine_store is not None
-    try:
-        return {entry.file_name: entry for entry in EngineStore(settings.engine_store).manifest().entries}
-    except EngineManifestError:
-        return {}  # what is wrong with it is told where an engine is looked for
+def _thermal_checks(nodes: list[tuple[NodeSection, Settings]]) -> list[Check]:
+    checks: dict[tuple[object, ...], Check] = {}
+    for section, settings in nodes:
+        sources = (settings.thermal_sources, settings.thermal_timeline)
+        if sources not in checks:
+            check = check_thermal(partial(_read_thermal, settings))
+            checks[sources] = Check(f"{section.node} {check.name}", check.level, check.text) if checks else check
+    return list(checks.values())
 
 
 def _read_thermal(settings: Settings) -> ThermalState:

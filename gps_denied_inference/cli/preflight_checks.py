@@ -12,9 +12,8 @@ import numpy as np
 
 from gps_denied_inference.cli.checks import Check, Level
 from gps_denied_inference.core.contracts import ImageFrame, LocalFeatures, OutputKind, ThermalState
-from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceError
+from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.evaluation import percentiles
-from gps_denied_inference.core.governor import LoadedLadder
 from gps_denied_inference.core.health import fidelity_summary
 from gps_denied_inference.core.index import load_tile_index
 from gps_denied_inference.core.optional import require
@@ -25,7 +24,6 @@ __all__ = [
     "check_fidelity",
     "check_gate",
     "check_index",
-    "check_ladder",
     "check_latency",
     "check_memory",
     "check_placement",
@@ -121,25 +119,6 @@ def check_latency(latencies_ms: Sequence[float], budget_ms: float, of: str = "10
     if not measured.p99 <= budget_ms:
         return Check("latency", Level.FAIL, f"{text}; {budget_ms:g} ms are allowed: take a smaller network or a GPU")
     return Check("latency", Level.OK, f"{text}; {budget_ms:g} ms are allowed")
-
-
-def check_ladder(load: Callable[[], LoadedLadder], frames: int, budget_ms: float) -> Check:
-    """Load the engines of a degradation ladder beside the normal one, and hold each to the same latency."""
-    try:
-        ladder = load()
-    except GpsDeniedInferenceError as error:
-        return Check("ladder", Level.FAIL, f"{type(error).__name__}: {error}")
-    try:
-        names = ", ".join(f"'{rung.name}'" for rung in ladder.ladder.rungs)
-        text = f"{names} with {len(ladder.engines)} engines"
-        for pipeline in ladder.engines[1:]:
-            latency = check_latency(measure_latency(pipeline, frames), budget_ms)
-            text += f"; {pipeline.model.engine_file or pipeline.model.name}: {latency.text}"
-            if latency.level is not Level.OK:
-                return Check("ladder", latency.level, text)
-        return Check("ladder", Level.OK, text)
-    finally:
-        ladder.close()
 
 
 def check_memory(needed_bytes: int, budget_bytes: int, free_bytes: int | None, where: str) -> Check:

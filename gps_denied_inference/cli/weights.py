@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,18 @@ def add_parser(subparsers: Any) -> None:
         parents=[common],
         help="compare SHA-256 with the published one and load strictly",
         description="Fails when weights that are named or present differ from what is published, or don't fit the "
-        "network. Where no published SHA-256 is known, only the fit is checked, and said so.",
+        "network. Where no SHA-256 is known, only the fit is checked, and said so; 'gdi weights list' tells which are "
+        "known, and from where.",
     )
     verifier.add_argument("models", nargs="*", metavar="MODEL", help="default: all whose weights are present")
+    verifier.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        type=_model_and_sha256,
+        metavar="MODEL=SHA256",
+        help="a file of your own instead of the published one, e.g. trained by you or converted; may be repeated",
+    )
     verifier.set_defaults(run_action=_verify)
     converter = actions.add_parser(
         "convert",
@@ -80,12 +90,19 @@ def _list(options: argparse.Namespace) -> int:
         rows = [
             ("origin", " from ".join(filter(None, (item["url"], item["distribution"])))),
             ("license", license_text),
-            ("SHA-256", item["expected_sha256"] or "none pinned"),
+            ("SHA-256", _expected(item)),
             ("verified", "by layout only" if item["is_verified_by_layout_only"] else "with the published weights"),
             ("place", item["path"] or f"missing: {item['how_to_get']}"),
         ]
         say(table(rows))
     return 0
+
+
+def _expected(item: dict[str, Any]) -> str:
+    if not item["expected_sha256"]:
+        return "none known: only the fit is checked"
+    source = f"as pinned by {', '.join(item['pinned_by'])}" if item["pinned_by"] else "of the file in the package"
+    return f"{item['expected_sha256']} ({source})"
 
 
 def _described(entry: ArchitectureEntry, weights_dir: Path | None) -> dict[str, Any]:
@@ -99,6 +116,7 @@ def _described(entry: ArchitectureEntry, weights_dir: Path | None) -> dict[str, 
         "url": origin.url if origin else "",
         "distribution": origin.distribution if origin else "",
         "expected_sha256": origin.sha256 if origin else "",
+        "pinned_by": list(origin.pinned_by) if origin else [],
         "license": spec.license,
         "license_restriction": spec.license_restriction,
         "is_verified_by_layout_only": spec.is_verified_by_layout_only,
@@ -109,9 +127,16 @@ def _described(entry: ArchitectureEntry, weights_dir: Path | None) -> dict[str, 
 
 def _verify(options: argparse.Namespace) -> int:
     registry = default_registry()
-    names = options.models or list(registry)
+    expected: dict[str, str] = dict(options.expect)
+    names = dict.fromkeys((*(options.models or registry), *expected))
     results = [
-        check_weights(registry.lookup(name), options.weights_dir, is_required=bool(options.models)) for name in names
+        check_weights(
+            entry,
+            options.weights_dir,
+            is_required=name in options.models or name in expected,
+            named_sha256=expected.get(name, ""),
+        )
+        for name, entry in ((name, registry.lookup(name)) for name in names)
     ]
     if options.json:
         fields = [
@@ -130,6 +155,13 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(item.is_acceptable for item in results) else 1
 
 
+def _model_and_sha256(text: str) -> tuple[str, str]:
+    model, _, sha256 = text.partition("=")
+    if not model or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise argparse.ArgumentTypeError(f"'{text}' is not MODEL=SHA256 with all 64 hexadecimal digits")
+    return model, sha256.lower()
+
+
 def _convert(options: argparse.Namespace) -> int:
     entry = default_registry().lookup(options.model)
     require_accepted_license(entry.name, entry.spec, options.accept_license)
@@ -138,5 +170,8 @@ def _convert(options: argparse.Namespace) -> int:
         fields = {"model": entry.name, "path": str(options.destination), "sha256": sha256, "tensors": count}
         say(json.dumps(fields, indent=2))
     else:
-        say(f"{options.destination}: {count} tensors, SHA-256 {sha256}")
+        say(
+            f"{options.destination}: {count} tensors, SHA-256 {sha256}; "
+            f"'gdi weights verify' takes it with --expect {entry.name}={sha256}"
+        )
     return 0

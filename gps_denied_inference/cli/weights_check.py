@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps_denied_inference.core.architectures import ArchitectureEntry, locate_weights
+from gps_denied_inference.core.architectures import ArchitectureEntry, find_weights, locate_weights
 from gps_denied_inference.core.architectures.install_commands import install_command
 from gps_denied_inference.core.atomic_files import write_atomically
 from gps_denied_inference.core.errors import EngineBuildError, EngineError, RuntimeNotAvailableError
@@ -27,8 +27,9 @@ class Verdict(Enum):
     """What was found."""
 
     PUBLISHED = "published weights"
+    NAMED = "fits the network, and has the SHA-256 that you named"
     UNKNOWN = "fits the network; no published SHA-256 is known"
-    OTHER = "fits the network, but is not the published file"
+    OTHER = "fits the network, but is not the expected file"
     MISSING = "missing"
     REFUSED = "refused"
 
@@ -54,32 +55,59 @@ class WeightsCheck:
     is_acceptable: bool
 
 
-def check_weights(entry: ArchitectureEntry, weights_dir: Path | None, *, is_required: bool) -> WeightsCheck:
+def check_weights(
+    entry: ArchitectureEntry, weights_dir: Path | None, *, is_required: bool, named_sha256: str = ""
+) -> WeightsCheck:
     """Find, hash and load the weights of a network.
 
     Args:
         entry: the network.
         weights_dir: folder searched first, or None.
         is_required: missing weights are not acceptable.
+        named_sha256: what the user expects instead of the published file, lower-case hex; empty: the published one.
     """
-    try:
-        path = locate_weights(entry.spec, entry.name, weights_dir)
-    except EngineBuildError as error:
-        verdict = Verdict.MISSING
-        return WeightsCheck(entry.name, verdict, None, "", str(error), not is_required)
+    path = find_weights(entry.spec, entry.name, weights_dir)
+    if path is None:
+        try:
+            locate_weights(entry.spec, entry.name, weights_dir)
+        except EngineBuildError as error:
+            return WeightsCheck(entry.name, Verdict.MISSING, None, "", str(error), not is_required)
+    assert path is not None
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         count = len(_loaded(entry, content, path))
     except (EngineError, RuntimeNotAvailableError) as error:
         return WeightsCheck(entry.name, Verdict.REFUSED, path, sha256, str(error), False)
-    expected = entry.spec.weights.sha256 if entry.spec.weights else ""
+    published = entry.spec.weights.sha256 if entry.spec.weights else ""
+    expected = named_sha256 or published
     reason = f"{path}: {count} tensors, SHA-256 {sha256}"
     if not sha256.startswith(expected):
-        reason += f", published is {expected}{'' if len(expected) == len(sha256) else '…'}"
+        is_in_folder = path.parent == weights_dir
+        reason += f", {_difference(entry, named_sha256, is_in_folder=is_in_folder)}"
         return WeightsCheck(entry.name, Verdict.OTHER, path, sha256, reason, False)
-    verdict = Verdict.PUBLISHED if expected else Verdict.UNKNOWN
+    if not expected:
+        verdict = Verdict.UNKNOWN
+    else:
+        verdict = Verdict.PUBLISHED if published and sha256.startswith(published) else Verdict.NAMED
     return WeightsCheck(entry.name, verdict, path, sha256, reason, True)
+
+
+def _difference(entry: ArchitectureEntry, named_sha256: str, *, is_in_folder: bool) -> str:
+    """What was expected, and what to do."""
+    if named_sha256:
+        return f"you named {named_sha256}: put the file of that SHA-256 there, or name this one with --expect"
+    origin = entry.spec.weights
+    assert origin is not None
+    published = origin.sha256 if len(origin.sha256) == 64 else f"{origin.sha256}…"
+    sources = f" ({', '.join(origin.pinned_by)})" if origin.pinned_by else ""
+    if not is_in_folder:
+        return f"published is {published}{sources}: install it again with {origin.install}"
+    remedy = f"remove it to take that of {origin.distribution}" if origin.distribution else f"{origin.install} again"
+    return (
+        f"published is {published}{sources}: {remedy}; if the file is meant to be another (trained by you, or written "
+        f"by 'gdi weights convert'), name its SHA-256: --expect {entry.name}=SHA256"
+    )
 
 
 def convert_weights(entry: ArchitectureEntry, source: Path, destination: Path) -> tuple[str, int]:

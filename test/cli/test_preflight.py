@@ -15,7 +15,7 @@ from model_identities import model_identity
 from gps_denied_inference.cli import doctor, runtime_probe
 from gps_denied_inference.cli.checks import Level
 from gps_denied_inference.cli.main import main
-from gps_denied_inference.cli.parameter_file import settings_in_parameter_file
+from gps_denied_inference.cli.parameter_file import read_parameter_file
 from gps_denied_inference.cli.preflight_checks import (
     check_clock,
     check_fidelity,
@@ -29,7 +29,6 @@ from gps_denied_inference.cli.ros_checks import check_discovery, check_shared_me
 from gps_denied_inference.core.contracts import RuntimeLabel, ThermalState
 from gps_denied_inference.core.engines import EngineStore, HostTuple, probe_host
 from gps_denied_inference.core.engines.signature import generate_key
-from gps_denied_inference.core.errors import SettingsError
 from gps_denied_inference.core.index import TileIndex, save_tile_index
 from gps_denied_inference.core.settings import settings_from_mapping
 
@@ -151,7 +150,7 @@ def test_engine_that_matches_is_loaded_as_the_matcher_node_does(
         allow_ungated=True,
         primary={"runtime": "fake", "model": model, "checkpoint": str(script), "device": "cpu"},
     )
-    assert main(["preflight", "--frames", "2", "--json", "--params", str(parameters)]) == 1
+    assert main(["preflight", "--frames", "2", "--budget-ms", "60000", "--json", "--params", str(parameters)]) == 1
     report, levels = report_of(capsys)
     assert report["model"] == model and report["latency_ms"]["p50"] > 0
     # A script is no engine for flight; whatever is measured of one is.
@@ -238,7 +237,8 @@ def test_parameter_file_of_the_node_gives_the_settings(
 def test_vehicles_parameters_want_a_signed_store_and_no_fallback(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = settings_from_mapping(settings_in_parameter_file(_CONFIG.with_name("vehicle.yaml")))
+    (node,) = read_parameter_file(_CONFIG.with_name("vehicle.yaml")).nodes
+    settings = settings_from_mapping(node.settings)
     assert settings.require_signature and settings.trusted_keys and settings.engine_store is not None
     assert not settings.allow_ungated and not settings.allow_cpu_fallback
     sign = ["engine", "sign", "--store", str(store), "--key", str(tmp_path / "key"), "--generate", "--json"]
@@ -252,18 +252,6 @@ def test_vehicles_parameters_want_a_signed_store_and_no_fallback(
     capsys.readouterr()
     assert main(arguments) == 0
     assert report_of(capsys)[1]["gate"] == "ok"
-
-
-def test_settings_of_the_shipped_parameter_file_are_the_defaults() -> None:
-    assert settings_from_mapping(settings_in_parameter_file(_CONFIG)) == settings_from_mapping({})
-
-
-@pytest.mark.parametrize("text", ["", "[1, 2]", "/**: {other: 1}", "a: [", "/**:\n  ros__parameters: 3"])
-def test_what_is_no_parameter_file_is_refused(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(text)
-    with pytest.raises(SettingsError, match=r"ros__parameters|parameter file"):
-        settings_in_parameter_file(path)
 
 
 def test_preflight_without_a_store_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:

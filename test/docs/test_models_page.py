@@ -52,7 +52,9 @@ def test_page_says_which_export_fails_and_why() -> None:
     complaints |= {"disk": {"fp32": "", "fp16": "too coarse"}, "xfeat": {"fp32": "odd", "fp16": "odd"}}
     del complaints["superpoint"]
     page = model_page(ours(), [], replace(exports, complaints=complaints))
-    row_of = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    row_of = {
+        line.split("`")[1]: line for line in page.partition("## SHA-256")[0].splitlines() if line.startswith("| `")
+    }
     assert "| FP32; FP16: too coarse |" in row_of["disk"]
     assert "| FP32: odd; FP16: odd |" in row_of["xfeat"]
     assert "| not measured |" in row_of["superpoint"]
@@ -64,3 +66,18 @@ def test_file_of_another_kind_is_refused() -> None:
         read_onnx_exports(FIGURES[0])
     with pytest.raises(SettingsError, match=r"measure_models\.py"):
         read_measurements(EXPORTS[0])
+
+
+def test_page_tells_whose_hashes_are_known_and_from_where() -> None:
+    page = model_page(ours(), [], read_onnx_exports(EXPORTS[-1])).partition("## SHA-256")[2]
+    for name in ours():
+        origin = ours().lookup(name).spec.weights
+        assert origin is not None
+        (row, *others) = [line for line in page.splitlines() if f"`{name}`" in line] or [""]
+        assert not others
+        if origin.distribution:
+            assert not row
+        elif origin.sha256:
+            assert f"`{origin.sha256}`" in row and all(source in row for source in origin.pinned_by)
+        else:
+            assert row.startswith("None is known of")

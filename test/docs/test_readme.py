@@ -62,7 +62,7 @@ def test_linked_files_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"^gdi ((?:engine|eval|index) \w+|\w+)", _TEXT, re.MULTILINE)))
+    "command", sorted(set(re.findall(r"^gdi ((?:engine|eval|index|weights) \w+|\w+)", _TEXT, re.MULTILINE)))
 )
 def test_every_gdi_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

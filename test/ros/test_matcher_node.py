@@ -14,7 +14,11 @@ from node_harness import image_message, wait_for
 from node_parameters import REAL_ENGINE
 
 import gps_denied_inference.msg as messages
+from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.assembly import assemble_pipeline
+from gps_denied_inference.core.contracts import PrecisionMode, RuntimeLabel
+from gps_denied_inference.core.engines import EngineStore, probe_host
+from gps_denied_inference.core.engines.build import BuildRequest, build_engine
 from gps_denied_inference.core.flight import load_orthophoto, locate_orthophoto
 from gps_denied_inference.core.interface import (
     features_message,
@@ -194,6 +198,20 @@ def test_network_of_the_family_finds_the_shift_too(bench: NodeBench, feeds: Feed
     assert len(message.matcher_weights_sha256) == 64
     _assert_shift(message, views)
     bench.wait_for_status(_ENGINE_TASK, DiagnosticStatus.WARN, "not")
+
+
+def test_prepared_network_is_told_with_its_fidelity(bench: NodeBench, feeds: Feeds, views: tuple[Any, Any]) -> None:
+    store = EngineStore(bench.folder / "store")
+    request = BuildRequest("lighterglue_xfeat", RuntimeLabel.PYTORCH_FP16, PrecisionMode.FP32)
+    build_engine(request, store, registry=default_registry(), host=probe_host())
+    on_cpu = {"primary__precision": "fp32", "primary__device": "cpu"}
+    _reconfigure(bench, feeds, matcher="network", engine_store=str(store.root), allow_ungated=False, **on_cpu)
+    status = bench.next_status(_ENGINE_TASK)
+    fidelity = next(item.value for item in status.values if item.key == "fidelity")
+    assert fidelity and status.level == DiagnosticStatus.OK
+    assert f"fidelity against FP32: {fidelity}" in (bench.folder / "node_0.log").read_text()
+    _assert_shift(_answer(feeds, views[1], views[0], 35), views)
+    _reconfigure(bench, feeds, matcher="mutual_nearest", engine_store="", allow_ungated=True)
 
 
 def test_few_inliers_of_nearest_neighbors_bring_in_the_network(

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gps_denied_inference.cli.console import progress, say, table
+from gps_denied_inference.cli.console import note, progress, say, table
 from gps_denied_inference.cli.engine.fields import entry_fields, entry_rows
 from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.contracts import OptimizationProfile, PrecisionMode, RuntimeLabel
@@ -113,6 +113,12 @@ def run(options: argparse.Namespace) -> int:
             host=host,
             weights_dir=options.weights_dir,
             on_progress=lambda stage, fraction: show(round((STAGES.index(stage) + fraction) * _STEPS_PER_STAGE), stage),
+        )
+    origin = registry.lookup(options.model).spec.weights
+    if origin is not None and not entry.weights_sha256.startswith(origin.sha256):
+        note(
+            f"the weights of this engine are not the published file: SHA-256 {entry.weights_sha256}, published is "
+            f"{origin.sha256}; good where they are yours, else see 'gdi weights verify'"
         )
     if options.sign_with is not None:
         sign_manifest(store, options.sign_with)

@@ -8,13 +8,14 @@ from gps_denied_inference.core.architectures.registry import (
     base_name,
     sized_name,
 )
-from gps_denied_inference.core.architectures.weights import locate_weights
+from gps_denied_inference.core.architectures.weights import find_weights, locate_weights
 
 __all__ = [
     "ArchitectureEntry",
     "ArchitectureRegistry",
     "base_name",
     "default_registry",
+    "find_weights",
     "locate_weights",
     "register_architecture",
     "require_accepted_license",

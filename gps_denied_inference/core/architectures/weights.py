@@ -10,9 +10,20 @@ from gps_denied_inference.core.architectures.registry import base_name
 from gps_denied_inference.core.contracts import ArchitectureSpec, WeightsOrigin
 from gps_denied_inference.core.errors import EngineBuildError
 
-__all__ = ["locate_weights"]
+__all__ = ["find_weights", "locate_weights"]
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
+
+
+def find_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) -> Path | None:
+    """Like `locate_weights`, but None when there is no checkpoint, and nothing is hashed."""
+    name = base_name(name)
+    if weights_dir is not None:
+        for suffix in _SUFFIXES:
+            candidate = weights_dir / f"{name}{suffix}"
+            if candidate.is_file():
+                return candidate
+    return None if spec.weights is None else _path_in_distribution(spec.weights)
 
 
 def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) -> Path:
@@ -29,12 +40,10 @@ def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) 
     Raises:
         EngineBuildError: there is no checkpoint (says how to get it), or the distribution's file is not the pinned one.
     """
+    path = find_weights(spec, name, weights_dir)
+    if path is not None and path.parent == weights_dir:
+        return path
     name = base_name(name)
-    if weights_dir is not None:
-        for suffix in _SUFFIXES:
-            candidate = weights_dir / f"{name}{suffix}"
-            if candidate.is_file():
-                return candidate
     looked_in = f"no {name}{{{','.join(_SUFFIXES)}}} in {weights_dir}, and " if weights_dir is not None else ""
     origin = spec.weights
     if origin is None:
@@ -42,7 +51,6 @@ def locate_weights(spec: ArchitectureSpec, name: str, weights_dir: Path | None) 
             f"{looked_in}no published weights are declared for '{name}'; put its checkpoint into weights_dir as "
             f"{name}.safetensors, or give its path"
         )
-    path = _path_in_distribution(origin)
     if path is None and not origin.distribution:
         raise EngineBuildError(
             f"{looked_in}the weights of '{name}' are published at {origin.url}, not as a package; {origin.install}"

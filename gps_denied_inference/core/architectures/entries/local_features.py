@@ -94,9 +94,10 @@ SUPERPOINT = _local_features(
         distribution="",
         module="",
         relative_path="",
-        sha256="",
+        sha256="52b6708629640ca883673b5d5c097c4ddad37d8048b33f09c8ca0d69db12c40e",
         url="https://github.com/magicleap/SuperPointPretrainedNetwork",
         install="put superpoint_v1.pth into weights_dir as superpoint.pth",
+        pinned_by=("liutao23/LightStab", "CharlesLeeby/AQUA-FE"),  # read there in November 2026
     ),
     license_name="LicenseRef-MagicLeap-SuperPoint",
     license_restriction="non-commercial research by academic and non-profit organisations only",

@@ -97,9 +97,10 @@ LIGHTGLUE_SUPERPOINT = _feature_matcher(
         distribution="",
         module="",
         relative_path="",
-        sha256="",
+        sha256="6ff7040d0a497fc6639337946d7538dae07428c18f77a067a0b5a960e7cc551a",
         url="https://github.com/cvg/LightGlue",
         install="put superpoint_lightglue.pth into weights_dir as lightglue_superpoint.pth",
+        pinned_by=("liutao23/LightStab", "CharlesLeeby/AQUA-FE"),  # read there in November 2026
     ),
     paper=_LIGHTGLUE_PAPER,
     feature_models=("superpoint",),
@@ -134,9 +135,10 @@ EFFICIENT_LOFTR = ArchitectureSpec(
         distribution="",
         module="",
         relative_path="",
-        sha256="",
+        sha256="0af6291141c736e75e94b7f8aae4399b77c7731b3f08758212b2cfe370188878",
         url="https://github.com/zju3dv/EfficientLoFTR",
         install="put eloftr_outdoor.ckpt into weights_dir as efficient_loftr.ckpt",
+        pinned_by=("liutao23/LightStab", "danushkv/iMED-pe_challenge"),  # read there in November 2026
     ),
     license="Apache-2.0",
     paper="Wang et al., Efficient LoFTR: Semi-Dense Local Feature Matching with Sparse-Like Speed, CVPR 2024",
