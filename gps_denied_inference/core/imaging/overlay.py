@@ -68,17 +68,17 @@ def draw_overlay(
     scale = min(1.0, max_width_px / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA) if scale < 1.0 else image_rgb.copy()
-    if content.features is not None:
-        points = _on_canvas(content.features.keypoints_px, scale)
-        for point, color in zip(points, _colors(content, len(points)), strict=True):
-            cv2.circle(canvas, point, 3, color, 1, cv2.LINE_AA)
     if content.points is not None and content.is_inlier_point is not None:
-        # Squares: there are hundreds in every part of the image, and the circles must stay to be seen.
+        # Below the circles, and filled: JPEG halves the resolution of colours.
         for (x, y), is_inlier in zip(
             _on_canvas(content.points.first_px, scale), content.is_inlier_point.tolist(), strict=True
         ):
             color = INLIER_RGB if is_inlier else OUTLIER_RGB
-            cv2.rectangle(canvas, (x - 2, y - 2), (x + 2, y + 2), color, 1)
+            cv2.rectangle(canvas, (x - 2, y - 2), (x + 2, y + 2), color, cv2.FILLED)
+    if content.features is not None:
+        points = _on_canvas(content.features.keypoints_px, scale)
+        for point, color in zip(points, _colors(content, len(points)), strict=True):
+            cv2.circle(canvas, point, 3, color, 1, cv2.LINE_AA)
     for number, line in enumerate(_lines(content), 1):
         for color, thickness in (((0, 0, 0), 3), (_TEXT_RGB, 1)):  # readable over any ground
             cv2.putText(

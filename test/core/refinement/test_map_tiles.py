@@ -23,13 +23,14 @@ def _ground(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Blurred noise: like ground it is similar to what is near, so that a shift of a pixel does not change all."""
     import cv2
 
-    noise = np.random.default_rng(seed).integers(0, 256, (700, 800, 3), np.uint8)
+    noise = np.random.default_rng(seed).integers(0, 256, (703, 801, 3), np.uint8)
     return np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX), np.uint8)
 
 
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory: pytest.TempPathFactory) -> IndexedMap:
-    return index_map(write_map(tmp_path_factory.mktemp("map") / "map.tif", _ground(1)))
+    """At ten headings: at 36 degrees a corner of a tile lies straight north of its centre, as far as one can."""
+    return index_map(write_map(tmp_path_factory.mktemp("map") / "map.tif", _ground(1)), headings=10)
 
 
 def _finer(grid: TileGrid, shorter_px: int) -> TileGrid:
@@ -55,7 +56,10 @@ def test_tiles_are_those_that_the_index_was_built_of(mapped: IndexedMap, shorter
 def test_map_much_finer_than_the_pictures_shows_the_same_ground(mapped: IndexedMap) -> None:
     tiles = load_map_tiles(mapped.index, [mapped.map_path], shorter_px=48)  # 0.83 m a pixel, of a map of 0.1 m
     grid = _finer(mapped.grid, 48)
-    assert all(ground.orthophoto.meters_per_pixel == pytest.approx(0.4) for ground in tiles._maps)
+    (coarse,) = tiles._maps
+    assert coarse.orthophoto.meters_per_pixel == pytest.approx(0.4)
+    north_m = mapped.ground.south_m + mapped.ground.orthophoto.height_m
+    assert coarse.south_m + coarse.orthophoto.height_m == pytest.approx(north_m), "what is left over is left out below"
     for tile, view in enumerate(grid.views):
         whole = render_tile(mapped.ground.orthophoto, grid, view).astype(float)
         found = tiles.picture(tile).astype(float)
