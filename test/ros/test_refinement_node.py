@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from node_bench import DEEP, NodeBench, default_in_file, node_bench, parameters_of_file
 from node_harness import compressed_message, image_message, wait_for
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 
 import gps_denied_inference.msg as messages
 from gps_denied_inference.core.flight import (
@@ -355,6 +355,8 @@ def test_what_cannot_be_used_is_counted_and_told(bench: NodeBench, feeds: Feeds,
         "an ERROR",
     )
     assert len(feeds.matches) == before
+    feeds.image.publish(Image())  # as bytes that are no message: nothing ever belongs to it
+    assert bench.settled(_TASK, 4)["dropped_undecodable"] == 2
     _assert_right(feeds.answer(view, 403), view, mapped)
 
 
