@@ -175,7 +175,7 @@ def test_shipped_parameters_of_the_refinement_node_are_those_of_a_network_of_two
         assert changed == 1, name
     parameters = tmp_path / "refinement.yaml"
     parameters.write_text(text)
-    main(["preflight", "--frames", "2", "--json", "--params", str(parameters)])
+    main(["preflight", "--frames", "2", "--budget-ms", "60000", "--json", "--params", str(parameters)])
     report, levels = report_of(capsys)
     assert (report["model"], levels["latency"]) == ("efficient_loftr", "ok")
     assert "warm pairs" in str(report["checks"])
