@@ -24,6 +24,7 @@ from gps_denied_inference.core.interface import (
     local_features_from_message,
     matches_from_message,
     place_recognition_from_message,
+    points_from_message,
     stamp_ns_from_message,
 )
 from gps_denied_inference.core.pipeline import FoundImage, FoundImages, FrameCounts, Processor
@@ -36,6 +37,8 @@ __all__ = ["DEBUG_OVERLAY_FIELDS", "DebugOverlayNode"]
 
 _KEPT = 16
 """Images that are held for what is found in them: half a second at 30 Hz."""
+
+_REFINED = "refinement/feature_matches"
 
 DEBUG_OVERLAY_FIELDS: tuple[SettingField, ...] = (
     *fields_named("image_transport"),
@@ -60,7 +63,9 @@ class _Picture:
 
 
 class DebugOverlayNode(WorkerNode[_Found, _Picture]):
-    """Subscribes images, `local_features`, `feature_matches`, `place_candidates`; publishes `debug_overlay/compressed`.
+    """Subscribes images and what was found in them; publishes `debug_overlay/compressed`.
+
+    What was found comes on `local_features`, `feature_matches`, `refinement/feature_matches` and `place_candidates`.
 
     A process of its own, with a thread that draws the newest alone: nothing waits for it. An image waits until
     something is found in it, or until there are 16 newer ones: then it is counted as unpaired. It is drawn again when
@@ -103,6 +108,7 @@ class DebugOverlayNode(WorkerNode[_Found, _Picture]):
         for kind, topic in (
             (messages.LocalFeatures, "local_features"),
             (messages.FeatureMatches, "feature_matches"),
+            (messages.FeatureMatches, _REFINED),
             (messages.PlaceCandidates, "place_candidates"),
         ):
             self._listen(kind, topic, lambda message, topic=topic: self._on_finding(topic, message))
@@ -137,12 +143,6 @@ class DebugOverlayNode(WorkerNode[_Found, _Picture]):
 
     def _forget(self) -> None:
         self._count_out(self._images.clear() + self._images.take_let_go(), DropReason.INACTIVE)
-
-    def _count_out(self, count: int, reason: DropReason) -> None:
-        """Count images that never went to the worker."""
-        for _ in range(count):
-            self._ledger.receive()
-            self._ledger.drop(reason)
 
     def _counts(self) -> FrameCounts:
         self._is_drawing()
@@ -216,12 +216,16 @@ class _Painter:
 
 
 def _content(found: Mapping[Hashable, Any]) -> OverlayContent:
-    features, matched, places = (
-        found.get(topic) for topic in ("local_features", "feature_matches", "place_candidates")
+    features, matched, refined, places = (
+        found.get(topic) for topic in ("local_features", "feature_matches", _REFINED, "place_candidates")
     )
+    if matched is not None and points_from_message(matched) is not None:
+        refined, matched = matched if refined is None else refined, None  # remapped: its rows are not the keypoints'
     return OverlayContent(
         features=None if features is None else local_features_from_message(features),
         matches=None if matched is None else matches_from_message(matched),
         is_inlier=None if matched is None else geometry_from_message(matched).is_inlier,
         places=None if places is None else place_recognition_from_message(places),
+        points=None if refined is None else points_from_message(refined),
+        is_inlier_point=None if refined is None else geometry_from_message(refined).is_inlier,
     )

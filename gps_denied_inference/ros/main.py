@@ -17,6 +17,7 @@ __all__ = [
     "onnx_trt_ep_node",
     "place_recognition_node",
     "pytorch_fp16_node",
+    "refinement_node",
     "tensorrt_node",
     "thermal_monitor_node",
 ]
@@ -65,6 +66,11 @@ def matcher_node(args: list[str] | None = None) -> int:
     return _run("matcher_node", _matcher, args)
 
 
+def refinement_node(args: list[str] | None = None) -> int:
+    """Run the node that matches images with the picture of the map."""
+    return _run("refinement_node", _refinement, args)
+
+
 def debug_overlay_node(args: list[str] | None = None) -> int:
     """Run the node that draws what was found."""
     return _run("debug_overlay_node", _debug_overlay, args)
@@ -86,6 +92,12 @@ def _matcher() -> Any:
     from gps_denied_inference.ros.matcher_node import MatcherNode
 
     return MatcherNode()
+
+
+def _refinement() -> Any:
+    from gps_denied_inference.ros.refinement_node import RefinementNode
+
+    return RefinementNode()
 
 
 def _inference(name: str, runtime_preset: str | None) -> Any:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gps_denied_inference.msg as messages
-from gps_denied_inference.core.assembly import assemble_matcher
 from gps_denied_inference.core.contracts import DropReason, OutputKind, SentFeatures, StageTimings
 from gps_denied_inference.core.errors import InferenceError, SettingsError
 from gps_denied_inference.core.health import Level, TaskStatus, engine_status
@@ -32,8 +31,8 @@ from gps_denied_inference.core.pipeline import (
     Processor,
     StampPairs,
 )
-from gps_denied_inference.ros.loaded_model_log import log_loaded_model
 from gps_denied_inference.ros.matcher_parameters import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
+from gps_denied_inference.ros.matching_engine import load_matching_engine
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.worker_node import WorkerNode
 
@@ -105,19 +104,8 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
 
     def _loaded_network(self) -> MatchingPipeline:
         settings = self._node_parameters.settings()
-        if len(settings.engines) != 1:
-            raise SettingsError("engines", [engine.name for engine in settings.engines], "one name")
         self._log_bridge.install(is_debug=settings.per_frame_debug_log)
-        network = assemble_matcher(settings)
-        if network.model.spec.output_kind is not OutputKind.MATCHES:
-            network.close()
-            raise SettingsError(
-                f"{settings.engines[0].name}.model",
-                network.model.name,
-                "a network that matches features; this one takes images",
-            )
-        log_loaded_model(self.get_logger(), network.model, "matcher")
-        return network
+        return load_matching_engine(settings, OutputKind.MATCHES, self.get_logger(), "matcher")
 
     def deactivate(self) -> None:
         # What belongs to images of this activation must not be matched with those of the next.
@@ -157,12 +145,6 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         waiting = self._pairs.offer_second(stamp_ns_from_message(message), message)
         if waiting is not None:
             self._submit(_MessagePair(waiting.item, message), waiting.received_ns)
-
-    def _count_out(self, count: int, reason: DropReason) -> None:
-        """Count messages that never went to the worker."""
-        for _ in range(count):
-            self._ledger.receive()
-            self._ledger.drop(reason)
 
     def _counts(self) -> FrameCounts:
         oldest_ns = time.monotonic_ns() - int(self._node_parameters.number("max_frame_age_ms") * 1e6)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from gps_denied_inference.core.settings import ENGINE_FIELDS, SettingField
 from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_named
 
-__all__ = ["MATCHER_ENGINE_FIELDS", "MATCHER_FIELDS"]
+__all__ = ["MATCHER_ENGINE_FIELDS", "MATCHER_FIELDS", "MATCHING_FIELDS", "matching_engine_fields"]
 
-_ENGINE_NAMES = (
+MATCHING_FIELDS: tuple[SettingField, ...] = fields_named(
     "weights_dir",
     "engine_store",
     "require_signature",
@@ -23,6 +23,17 @@ _ENGINE_NAMES = (
     "accepted_licenses",
     "per_frame_debug_log",
 )
+"""Of the network of a node that matches."""
+
+
+def matching_engine_fields(default_model: str) -> tuple[SettingField, ...]:
+    """Return the parameters of the engine of a node that matches."""
+    return tuple(
+        replace(item, default=default_model) if item.name == "model" else item
+        for item in ENGINE_FIELDS
+        if item.name not in ("resize_mode", "top_k")  # of networks that take one image
+    )
+
 
 MATCHER_FIELDS: tuple[SettingField, ...] = (
     SettingField(
@@ -101,12 +112,8 @@ MATCHER_FIELDS: tuple[SettingField, ...] = (
     replace(
         fields_named("engines")[0], description="Names of the engines to load; exactly one. Not used by mutual_nearest."
     ),
-    *fields_named(*_ENGINE_NAMES),
+    *MATCHING_FIELDS,
     *WORKER_FIELDS,
 )
 
-MATCHER_ENGINE_FIELDS: tuple[SettingField, ...] = tuple(
-    replace(item, default="lighterglue_xfeat") if item.name == "model" else item
-    for item in ENGINE_FIELDS
-    if item.name not in ("resize_mode", "top_k")  # of networks that take an image
-)
+MATCHER_ENGINE_FIELDS = matching_engine_fields("lighterglue_xfeat")

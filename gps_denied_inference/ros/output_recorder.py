@@ -28,6 +28,8 @@ _TOPICS = (
     # Of the nodes behind it, where they run.
     ("place_candidates", "PlaceCandidates", TopicQos(depth=_DEPTH)),
     ("feature_matches", "FeatureMatches", TopicQos(depth=_DEPTH)),
+    ("refinement/feature_matches", "FeatureMatches", TopicQos(depth=_DEPTH)),
+    ("refinement/model_info", "ModelInfo", _LATCHED),
 )
 _FEATURES = ("global_descriptor", "local_features")
 

@@ -297,6 +297,10 @@ class NodeParameters:
     def text(self, name: str) -> str:
         return str(self._value(name))
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list without its empty items: rclpy cannot tell the type of an empty list."""
+        return tuple(str(item) for item in self._value(name) if item)
+
     def number(self, name: str) -> float:
         return float(self._value(name))
 

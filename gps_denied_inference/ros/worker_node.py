@@ -57,7 +57,7 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
         self._last_received_ns: int | None = None
         self._last_error = ""
         self._window = RecentCounts(_WINDOW_S)
-        self._diagnostics = DiagnosticsPublisher(self, (resource_task, task, "node"))
+        self._diagnostics = DiagnosticsPublisher(self, (resource_task, task, *self._more_tasks, "node"))
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._report_timer: Any = None
         self._create_report_timer()
@@ -66,6 +66,9 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
 
     _is_unpaired_normal = False
     """What belongs to a message comes for some of them only, and nothing is wrong."""
+
+    _more_tasks: tuple[str, ...] = ()
+    """Of the diagnostics, beside those that all have."""
 
     @abstractmethod
     def _declare_parameters(self) -> NodeParameters:
@@ -98,6 +101,13 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
     @abstractmethod
     def _resource_status(self) -> TaskStatus:
         """Judge what was loaded."""
+
+    def _more_statuses(self) -> Sequence[TaskStatus]:
+        """Judge what `_more_tasks` are of."""
+        return ()
+
+    def _tell(self, statuses: Sequence[TaskStatus]) -> None:
+        """Tell the same elsewhere than on /diagnostics. With each report."""
 
     # The steps of the lifecycle.
 
@@ -169,6 +179,12 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
             received_ns = self._last_received_ns = time.monotonic_ns()
         self._worker.submit(item, received_ns)
 
+    def _count_out(self, count: int, reason: DropReason) -> None:
+        """Count messages that never went to the worker."""
+        for _ in range(count):
+            self._ledger.receive()
+            self._ledger.drop(reason)
+
     def _counts(self) -> FrameCounts:
         """What became of the messages. On the executor's thread."""
         return self._ledger.counts()
@@ -199,7 +215,9 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
     def _report(self) -> None:
         if self._worker is not None:
             self._worker.max_frame_age_ms = self._node_parameters.number("max_frame_age_ms")
-        self._diagnostics.publish(self._statuses())
+        statuses = self._statuses()
+        self._diagnostics.publish(statuses)
+        self._tell(statuses)
 
     def _statuses(self) -> Sequence[TaskStatus]:
         parameters, last_ns = self._node_parameters, self._last_received_ns
@@ -226,5 +244,6 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
                 overload_warn_share=parameters.number("overload_warn_share"),
                 is_unpaired_normal=self._is_unpaired_normal,
             ),
+            *self._more_statuses(),
             node_status(self.get_fully_qualified_name(), namesakes),
         ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,6 +156,28 @@ def test_engine_that_matches_is_loaded_as_the_matcher_node_does(
     assert report["model"] == model and report["latency_ms"]["p50"] > 0
     # A script is no engine for flight; whatever is measured of one is.
     assert levels["gate"] == "fail" and levels["latency"] == "ok"
+    assert "warm pairs" in str(report["checks"])
+
+
+def test_shipped_parameters_of_the_refinement_node_are_those_of_a_network_of_two_images(
+    built_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text("latency_ms: 0.0\n")
+    text = _CONFIG.with_name("refinement.yaml").read_text()
+    for name, value in (
+        ("engine_store", f'"{built_store}"'),
+        ("allow_ungated", "true"),
+        ("runtime", '"fake"'),
+        ("checkpoint", f'"{script}"'),
+    ):
+        text, changed = re.subn(rf"(?m)^( +{name}:) .*$", rf"\1 {value}", text)
+        assert changed == 1, name
+    parameters = tmp_path / "refinement.yaml"
+    parameters.write_text(text)
+    main(["preflight", "--frames", "2", "--budget-ms", "60000", "--json", "--params", str(parameters)])
+    report, levels = report_of(capsys)
+    assert (report["model"], levels["latency"]) == ("efficient_loftr", "ok")
     assert "warm pairs" in str(report["checks"])
 
 

@@ -24,6 +24,7 @@ NODES = (
     "thermal_monitor_node",
     "place_recognition_node",
     "matcher_node",
+    "refinement_node",
     "debug_overlay_node",
 )
 

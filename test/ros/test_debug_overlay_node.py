@@ -47,6 +47,7 @@ class Feeds:
         self.image = client.image_publisher("/image", node_qos=DEEP)
         self.features = client.image_publisher("/local_features", messages.LocalFeatures, node_qos=DEEP)
         self.matches = client.image_publisher("/feature_matches", messages.FeatureMatches, node_qos=DEEP)
+        self.refined = client.image_publisher("/refinement/feature_matches", messages.FeatureMatches, node_qos=DEEP)
         self.places = client.image_publisher("/place_candidates", messages.PlaceCandidates, node_qos=DEEP)
 
     def send_image(self, stamp_ns: int, height: int = 240, width: int = 400) -> None:
@@ -75,6 +76,22 @@ class Feeds:
                 scores=self._factory.floats(np.ones(2, np.float32)),
                 geometry="homography",
                 is_inlier=self._factory.octets(np.array([1, 0], np.uint8)),
+            )
+        )
+
+    def send_points(self, stamp_ns: int, points_px: NDArray[np.float32]) -> None:
+        count = len(points_px)
+        rows = np.arange(count, dtype=np.int32)
+        self.refined.publish(
+            messages.FeatureMatches(
+                header=self._factory.header(stamp_ns, "camera_optical"),
+                count=count,
+                indices=self._factory.integers(np.stack((rows, rows), axis=1)),
+                scores=self._factory.floats(np.ones(count, np.float32)),
+                first_px=self._factory.floats(points_px),
+                second_px=self._factory.floats(points_px),
+                geometry="homography",
+                is_inlier=self._factory.octets((rows % 2 == 0).astype(np.uint8)),
             )
         )
 
@@ -143,6 +160,27 @@ def test_nothing_is_drawn_while_nobody_looks_and_what_was_found_when_somebody_do
     feeds.send_image(12)
     feeds.send_features(12)
     wait_for(lambda: stamp_ns_from_message(overlays[-1]) == 12 and len(overlays[-1].data) < size, "a smaller file")
+
+
+def test_points_that_a_network_found_in_the_images_are_drawn_where_they_lie(bench: NodeBench, feeds: Feeds) -> None:
+    overlays = bench.client.collect(CompressedImage, _OVERLAY, DEEP)
+    bench.wait_for_status(_VIEWERS, DiagnosticStatus.OK, "subscribers")
+    for name, value in (("max_width_px", 960), ("jpeg_quality", 100)):
+        assert bench.client.set_parameter(name, value, _NODE) == (True, "")
+    elsewhere = np.array([[150, 180], [250, 180], [350, 180]], np.float32)
+    feeds.send_points(30, elsewhere)
+    feeds.send_features(30)
+    feeds.send_image(30)
+
+    def is_all_drawn() -> bool:
+        image = _decoded(overlays[-1])
+        colors = (INLIER_RGB, OUTLIER_RGB, INLIER_RGB)
+        return all(_is_drawn(image, point, color) for point, color in zip(elsewhere, colors, strict=True)) and all(
+            _is_drawn(image, point, KEYPOINT_RGB)
+            for point in _POINTS  # its rows are not the keypoints'
+        )
+
+    wait_for(is_all_drawn, "points and keypoints")
 
 
 def _drawn_again(bench: NodeBench) -> int:

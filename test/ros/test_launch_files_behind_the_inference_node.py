@@ -1,4 +1,4 @@
-"""Launch files of place recognition, matcher and overlay: read as text, since launch may be absent."""
+"""Launch files of place recognition, matcher, refinement and overlay: read as text, since launch may be absent."""
 
 import ast
 from pathlib import Path
@@ -9,6 +9,7 @@ from gps_denied_inference.core.settings import SettingField
 from gps_denied_inference.ros.debug_overlay_node import DEBUG_OVERLAY_FIELDS
 from gps_denied_inference.ros.matcher_parameters import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
 from gps_denied_inference.ros.place_recognition_node import PLACE_RECOGNITION_FIELDS
+from gps_denied_inference.ros.refinement_parameters import REFINEMENT_ENGINE_FIELDS, REFINEMENT_FIELDS
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
         ("place_recognition", PLACE_RECOGNITION_FIELDS, ()),
         ("debug_overlay", DEBUG_OVERLAY_FIELDS, ()),
         ("matcher", MATCHER_FIELDS, MATCHER_ENGINE_FIELDS),
+        ("refinement", REFINEMENT_FIELDS, REFINEMENT_ENGINE_FIELDS),
     ],
 )
 def test_launch_file_starts_its_node_with_parameters_that_it_has(

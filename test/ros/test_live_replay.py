@@ -46,7 +46,7 @@ def test_bag_is_played_in_loops_at_its_pace_with_its_clock_and_every_frame_is_ac
 
         def show(done: int) -> None:
             if done == 1:
-                bench.client.await_seen_by("/inference_node")
+                bench.client.await_seen_by("/left/inference_node")
                 wait_for(lambda: clock.get_publisher_count() > 0, "the player's clock")
             counts.append(done)
             shown_s.append(time.monotonic())

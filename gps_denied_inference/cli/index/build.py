@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from gps_denied_inference.cli.console import progress, say, say_json, table
 from gps_denied_inference.cli.engine_options import add_engine_options, settings_from_options
 from gps_denied_inference.cli.index.local_features import build_tile_features
-from gps_denied_inference.cli.index.tiled_map import TiledMap, frame_of_tile
+from gps_denied_inference.cli.index.tiled_map import TiledMap
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.atomic_files import file_sha256
 from gps_denied_inference.core.contracts import GlobalDescriptor, OutputKind
 from gps_denied_inference.core.errors import EvaluationError, InferenceError, SettingsError
 from gps_denied_inference.core.flight import (
-    NadirCamera,
+    camera_of_tiles,
+    frame_of_tile,
     load_georeferenced_map,
     plan_tiles,
     render_tile,
@@ -29,9 +30,6 @@ from gps_denied_inference.core.index import PartialIndex, TileIndex, TileIndexDe
 from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
 
 __all__ = ["add_actions", "run"]
-
-_FOV_DEG = 60.0
-"""Any does: with the height that goes with it the tile's ground is `--side`."""
 
 
 def add_actions(actions: Any) -> None:
@@ -138,13 +136,7 @@ def _tiled(path: Path, options: argparse.Namespace, model: ModelIdentity) -> Til
         )
     # As many pixels as the network looks at: more would only be blurred away again.
     shorter_px = max(model.spec.preprocess.height, model.spec.preprocess.width)
-    width_px, height_px = (
-        (round(shorter_px * options.aspect), shorter_px)
-        if options.aspect >= 1
-        else (shorter_px, round(shorter_px / options.aspect))
-    )
-    camera = NadirCamera(width_px, height_px, _FOV_DEG)
-    height_m = options.side / min(camera.footprint_m(1.0))
+    camera, height_m = camera_of_tiles(shorter_px, options.aspect, options.side)
     grid = plan_tiles(
         ground.orthophoto,
         camera,

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.cli.console import progress
-from gps_denied_inference.cli.index.tiled_map import TiledMap, frame_of_tile
+from gps_denied_inference.cli.index.tiled_map import TiledMap
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import LocalFeatures, OutputKind
 from gps_denied_inference.core.errors import SettingsError
-from gps_denied_inference.core.flight import NadirCamera, render_tile
+from gps_denied_inference.core.flight import NadirCamera, frame_of_tile, render_tile
 from gps_denied_inference.core.index import PartialIndex, TileFeatures, save_tile_features
 from gps_denied_inference.core.settings import Settings
 

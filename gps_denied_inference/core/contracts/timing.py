@@ -44,3 +44,4 @@ class DropReason(Enum):
     FAILED = "failed"
     RATE_LIMITED = "rate_limited"
     UNPAIRED = "unpaired"
+    NOT_NEEDED = "not_needed"

@@ -8,7 +8,15 @@ from gps_denied_inference.core.flight.ground_patch import ground_patch
 from gps_denied_inference.core.flight.orthophoto import Orthophoto, load_orthophoto, locate_orthophoto
 from gps_denied_inference.core.flight.pose import CameraPose
 from gps_denied_inference.core.flight.season import Season, recolor
-from gps_denied_inference.core.flight.tiles import TileGrid, TileView, plan_tiles, render_tile
+from gps_denied_inference.core.flight.tiles import (
+    TileGrid,
+    TileView,
+    camera_of_tiles,
+    cut_tile,
+    frame_of_tile,
+    plan_tiles,
+    render_tile,
+)
 from gps_denied_inference.core.flight.trajectory import plan_trajectory
 from gps_denied_inference.core.flight.view_pairs import (
     CONDITIONS,
@@ -36,9 +44,12 @@ __all__ = [
     "TileView",
     "ViewCondition",
     "ViewPair",
+    "camera_of_tiles",
+    "cut_tile",
     "disturb",
     "disturbance_at",
     "fly",
+    "frame_of_tile",
     "ground_patch",
     "load_georeferenced_map",
     "load_orthophoto",

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gps_denied_inference.core.contracts import ImageFrame
 from gps_denied_inference.core.flight.camera import NadirCamera, orthophoto_span_m
 from gps_denied_inference.core.flight.orthophoto import Orthophoto
 from gps_denied_inference.core.flight.pose import CameraPose
 
-__all__ = ["TileGrid", "TileView", "plan_tiles", "render_tile"]
+__all__ = ["TileGrid", "TileView", "camera_of_tiles", "cut_tile", "frame_of_tile", "plan_tiles", "render_tile"]
+
+_FOV_DEG = 60.0
+"""Any does: with the height that goes with it a tile's ground is what was asked for."""
+
+_BLUR_REACH = 1.5
+"""How far the antialiasing blur reaches, pixels of the map, for each time that the map is finer than the picture: the
+three sigmas of OpenCV's kernel."""
+_INTERPOLATION_PX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,21 @@ class TileGrid:
         return min(self.camera.footprint_m(self.height_m))
 
 
+def camera_of_tiles(shorter_px: int, aspect: float, side_m: float) -> tuple[NadirCamera, float]:
+    """Return a camera, and the height from which it sees a tile.
+
+    Args:
+        shorter_px: shorter side of a tile's picture.
+        aspect: width of the picture by its height.
+        side_m: the shorter side on the ground.
+    """
+    width_px, height_px = (
+        (round(shorter_px * aspect), shorter_px) if aspect >= 1 else (shorter_px, round(shorter_px / aspect))
+    )
+    camera = NadirCamera(width_px, height_px, _FOV_DEG)
+    return camera, side_m / min(camera.footprint_m(1.0))
+
+
 def plan_tiles(
     orthophoto: Orthophoto, camera: NadirCamera, *, height_m: float, stride_m: float, headings: int
 ) -> TileGrid:
@@ -85,3 +109,41 @@ def render_tile(orthophoto: Orthophoto, grid: TileGrid, view: TileView) -> NDArr
     """Return the tile, RGB, shape (height_px, width_px, 3) of the grid's camera."""
     pose = CameraPose(0, view.x_m, view.y_m, grid.height_m, view.heading_deg)
     return grid.camera.render(orthophoto, pose)
+
+
+def cut_tile(orthophoto: Orthophoto, camera: NadirCamera, height_m: float, view: TileView) -> NDArray[np.uint8]:
+    """Return what `render_tile` returns, looking at no more of the orthophoto than the tile covers.
+
+    `render_tile` blurs the whole orthophoto once and keeps it, for thousands of tiles; this is for one now and then, of
+    a map that should be in memory once.
+
+    Args:
+        orthophoto: the map.
+        camera: takes the tile, from `height_m`.
+        view: where.
+
+    Returns:
+        RGB, shape (height_px, width_px, 3) of the camera; mirrored where the orthophoto ends.
+    """
+    rows, columns = orthophoto.image_rgb.shape[:2]
+    scale_m = orthophoto.meters_per_pixel
+    reduction = height_m / camera.focal_px / scale_m
+    reach_px = math.hypot(*camera.footprint_m(height_m)) / 2 / scale_m + _BLUR_REACH * reduction + _INTERPOLATION_PX
+    column, row = view.x_m / scale_m, rows - view.y_m / scale_m
+    left, right = _span(column, reach_px, columns)
+    top, bottom = _span(row, reach_px, rows)
+    part = Orthophoto(np.ascontiguousarray(orthophoto.image_rgb[top:bottom, left:right]), scale_m)
+    pose = CameraPose(0, view.x_m - left * scale_m, view.y_m - (rows - bottom) * scale_m, height_m, view.heading_deg)
+    return camera.render(part, pose)
+
+
+def frame_of_tile(tile_rgb: NDArray[np.uint8]) -> ImageFrame:
+    """Return a tile's picture (H, W, 3) as a camera's frame."""
+    height, width = tile_rgb.shape[:2]
+    return ImageFrame(0, "tile", "rgb8", height, width, 3 * width, False, np.ascontiguousarray(tile_rgb).reshape(-1))
+
+
+def _span(center_px: float, reach_px: float, size_px: int) -> tuple[int, int]:
+    """First and last pixel, the latter excluded, within the picture; at least one."""
+    first = min(max(math.floor(center_px - reach_px), 0), size_px - 1)
+    return first, max(min(math.ceil(center_px + reach_px), size_px), first + 1)

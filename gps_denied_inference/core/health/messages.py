@@ -87,8 +87,9 @@ def message_status(
         message = f"no message on {reading.topic} {since} ({reading.publisher_count} publishers)"
         return TaskStatus(name, Level.WARN, f"{message}; check the node that publishes it", values)
     unpaired = window.dropped[DropReason.UNPAIRED]
-    if unpaired and not (is_unpaired_normal and window.published):
-        level = Level.WARN if window.published or is_unpaired_normal else Level.ERROR
+    answered = window.published + window.dropped[DropReason.NOT_NEEDED]
+    if unpaired and not (is_unpaired_normal and answered):
+        level = Level.WARN if answered or is_unpaired_normal else Level.ERROR
         message = f"{unpaired} messages waited in vain for what belongs to them"
         return TaskStatus(name, level, f"{message}; check the node that publishes it, and its stamps", values)
     stale = window.dropped[DropReason.STALE]
@@ -99,4 +100,6 @@ def message_status(
     if overwritten >= _FEWEST_OVERWRITTEN and overwritten > overload_warn_share * window.received:
         message = f"overload: {overwritten} of {window.received} messages gave way to newer ones"
         return TaskStatus(name, Level.WARN, f"{message}; lower their rate", values)
-    return TaskStatus(name, Level.OK, f"{counts.published} of {counts.received} messages answered", values)
+    message = f"{counts.published} of {counts.received} messages answered"
+    not_needed = counts.dropped[DropReason.NOT_NEEDED]
+    return TaskStatus(name, Level.OK, f"{message}, {not_needed} needed none" if not_needed else message, values)

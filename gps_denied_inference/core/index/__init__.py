@@ -1,6 +1,6 @@
 """Place recognition: descriptors of a map's tiles, in memory and on disk."""
 
-from gps_denied_inference.core.index.image_position import image_center_m
+from gps_denied_inference.core.index.image_position import PictureScale, image_center_m
 from gps_denied_inference.core.index.partial_index import PartialIndex
 from gps_denied_inference.core.index.place_recognizer import PlaceRecognizer, rank_margin
 from gps_denied_inference.core.index.reranker import RankedTile, TileReranker
@@ -16,6 +16,7 @@ from gps_denied_inference.core.index.tile_index import TileIndex, TileIndexDetai
 
 __all__ = [
     "PartialIndex",
+    "PictureScale",
     "PlaceRecognizer",
     "RankedTile",
     "TileFeatures",

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.errors import InferenceError
-from gps_denied_inference.core.index.tile_features import TileFeatures
 from gps_denied_inference.core.index.tile_index import TileIndex
 
-__all__ = ["image_center_m"]
+__all__ = ["PictureScale", "image_center_m"]
+
+
+class PictureScale(Protocol):
+    """How a map's tiles are pictured: all with one size. `TileFeatures` say it, and whoever cuts tiles out of a map."""
+
+    @property
+    def image_height(self) -> int: ...
+
+    @property
+    def image_width(self) -> int: ...
+
+    @property
+    def meters_per_pixel(self) -> float: ...
 
 
 def image_center_m(
     homography: NDArray[np.float64] | None,
     index: TileIndex,
-    features: TileFeatures,
+    pictures: PictureScale,
     tile: int,
     *,
     image_height: int,
@@ -28,7 +41,7 @@ def image_center_m(
     Args:
         homography: float64, (3, 3), from the image's pixels to those of the tile's picture; None when none was found.
         index: the map's.
-        features: of its tiles, for the size of a tile's picture.
+        pictures: of its tiles.
         tile: row of the index.
         image_height, image_width: of the image, pixels.
 
@@ -45,8 +58,8 @@ def image_center_m(
     center = homography @ ((image_width - 1) / 2, (image_height - 1) / 2, 1.0)
     if abs(center[2]) < 1e-12:
         return math.nan, math.nan
-    middle_px = np.array([(features.image_width - 1) / 2, (features.image_height - 1) / 2])
-    right_m, down_m = (center[:2] / center[2] - middle_px) * features.meters_per_pixel
+    middle_px = np.array([(pictures.image_width - 1) / 2, (pictures.image_height - 1) / 2])
+    right_m, down_m = (center[:2] / center[2] - middle_px) * pictures.meters_per_pixel
     # The picture's top edge looks along the heading, clockwise from north (y).
     heading = math.radians(float(index.headings_deg[tile]))
     x_m, y_m = index.positions_m[tile]

@@ -19,6 +19,7 @@ from gps_denied_inference.core.interface.matches import (
     matches_from_message,
     place_candidates_message,
     place_recognition_from_message,
+    points_from_message,
     sent_features_from_message,
 )
 from gps_denied_inference.core.interface.outgoing import (
@@ -48,6 +49,7 @@ __all__ = [
     "model_info_message",
     "place_candidates_message",
     "place_recognition_from_message",
+    "points_from_message",
     "sent_features_from_message",
     "stage_timings_from_message",
     "stamp_ns_from_message",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.contracts import (
+    Correspondences,
     DescribedFrame,
     DropReason,
     Matches,
@@ -34,8 +35,11 @@ __all__ = [
     "matches_from_message",
     "place_candidates_message",
     "place_recognition_from_message",
+    "points_from_message",
     "sent_features_from_message",
 ]
+
+_NO_POINTS = np.empty((0, 2), np.float32)
 
 
 def described_frame_from_message(message: Any) -> DescribedFrame:
@@ -123,7 +127,7 @@ def feature_matches_message(
     factory: MessageFactory, result: MatchedFeatures, *, dropped_since_last: Mapping[DropReason, int]
 ) -> Any:
     """Return the `FeatureMatches` message of a matched pair."""
-    model, geometry = result.model, result.geometry
+    model, geometry, points = result.model, result.geometry, result.points
     is_homography = geometry.kind is GeometryKind.HOMOGRAPHY
     homography, essential_matrix = (geometry.matrix, None) if is_homography else (None, geometry.matrix)
     return factory.make(
@@ -140,6 +144,10 @@ def feature_matches_message(
         count=result.matches.count,
         indices=factory.integers(result.matches.indices),
         scores=factory.floats(result.matches.scores),
+        first_px=factory.floats(_NO_POINTS if points is None else points.first_px),
+        second_px=factory.floats(_NO_POINTS if points is None else points.second_px),
+        second_height=result.second_height,
+        second_width=result.second_width,
         geometry=geometry.kind.value,
         is_inlier=factory.octets(geometry.is_inlier.astype(np.uint8)),
         inlier_count=geometry.inlier_count,
@@ -166,6 +174,22 @@ def matches_from_message(message: Any) -> Matches:
     count = int(message.count)
     return Matches(
         _array(message.indices, np.dtype(np.int32), (count, 2), "indices"),
+        _array(message.scores, np.dtype(np.float32), (count,), "scores"),
+    )
+
+
+def points_from_message(message: Any) -> Correspondences | None:
+    """Return the points of a `FeatureMatches` message; None where keypoints were matched. The arrays are copies.
+
+    Raises:
+        InferenceError: an array has another length than the message claims.
+    """
+    count = int(message.count)
+    if not len(message.first_px) and (count or message.space_id):
+        return None
+    return Correspondences(
+        _array(message.first_px, np.dtype(np.float32), (count, 2), "first_px"),
+        _array(message.second_px, np.dtype(np.float32), (count, 2), "second_px"),
         _array(message.scores, np.dtype(np.float32), (count,), "scores"),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import base_name
-from gps_denied_inference.core.contracts import LocalFeatures, Matches, SentFeatures, StageTimings
+from gps_denied_inference.core.contracts import Correspondences, LocalFeatures, Matches, SentFeatures, StageTimings
 from gps_denied_inference.core.engines import model_of_space
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.matching import (
@@ -39,12 +39,14 @@ class MatchedFeatures:
 
     Attributes:
         first_stamp_ns, first_frame_id, second_stamp_ns, second_frame_id: of the images, verbatim.
-        space_id: of the descriptors of both.
+        space_id: of the descriptors of both; empty for a network that took the images themselves.
         first_count, second_count: keypoints.
-        matches: pairs of rows.
+        matches: pairs of rows: of keypoints, or of `points`.
         geometry: from the first image to the second, and which pairs agree with it.
         timings: `infer_ms` is the matching, `postprocess_ms` the verification; of both attempts, where there were two.
         model: the network whose matches these are; None for mutual nearest neighbours.
+        second_height, second_width: of the second image, pixels.
+        points: of a network that took the images themselves; None where keypoints were matched.
     """
 
     first_stamp_ns: int
@@ -58,6 +60,9 @@ class MatchedFeatures:
     geometry: VerifiedGeometry
     timings: StageTimings
     model: ModelIdentity | None
+    second_height: int = 0
+    second_width: int = 0
+    points: Correspondences | None = None
 
 
 class Matching(Protocol):
@@ -172,6 +177,8 @@ class FeatureMatcher:
                 total_ms=(end_ns - first_ns) / 1e6,
             ),
             model,
+            second.features.image_height,
+            second.features.image_width,
         )
 
     def _matched(self, matching: Matching, first: LocalFeatures, second: LocalFeatures) -> _Attempt:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gps_denied_inference.core.contracts import Correspondences, EngineHandle, Frame, LocalFeatures, Matches
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.imaging import decode
@@ -70,10 +73,22 @@ class MatchingPipeline:
             NonFiniteOutputError: the network returned NaN or Inf.
             OutOfMemoryError: the device is out of memory.
         """
+        color = self.model.spec.preprocess.color
+        return self.match_decoded(decode(first, color), decode(second, color))
+
+    def match_decoded(self, first_hwc: NDArray[np.uint8], second_hwc: NDArray[np.uint8]) -> Correspondences:
+        """Pair points of two images that were decoded before, with the channels of the network.
+
+        Args:
+            first_hwc, second_hwc: uint8, shape (H, W, C).
+
+        Raises:
+            InferenceError: as `match_images`.
+            NonFiniteOutputError, OutOfMemoryError: likewise.
+        """
         self._require_open()
         spec = self.model.spec
-        images = [decode(frame, spec.preprocess.color) for frame in (first, second)]
-        inputs = correspondence_inputs(images[0], images[1], spec)
+        inputs = correspondence_inputs(first_hwc, second_hwc, spec)
         outputs = self._runtime.infer(self._handle, inputs.arrays)
         return correspondences_from_outputs(outputs, spec, inputs.transforms)
 

@@ -24,3 +24,14 @@ def test_messages_without_their_counterpart_are_told() -> None:
     # Of images that are drawn only where something was found.
     assert level_of(5, is_normal=True) == (Level.OK, "5 of 8 messages answered")
     assert level_of(0, is_normal=True) == (Level.WARN, none[1])
+
+
+def test_messages_that_needed_no_answer_are_no_failure() -> None:
+    """All images of a good stretch need no refinement, and one had no candidates: nothing is wrong."""
+    counts = FrameCounts(11, 0, {**NOTHING, DropReason.NOT_NEEDED: 10, DropReason.UNPAIRED: 1}, 0)
+    reading = MessageReading("/place_candidates", 1, 0.1, True, counts, LATENCY, "")
+    status = message_status(
+        "refinement", reading, window=counts, timeout_s=2.0, overload_warn_share=0.1, is_unpaired_normal=True
+    )
+    assert (status.level, status.message) == (Level.OK, "0 of 11 messages answered, 10 needed none")
+    assert status.values["dropped_not_needed"] == "10"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 from model_identities import model_identity
 
-from gps_denied_inference.core.contracts import DropReason, Matches, PlaceCandidate, PlaceRecognition, StageTimings
+from gps_denied_inference.core.contracts import (
+    Correspondences,
+    DropReason,
+    Matches,
+    PlaceCandidate,
+    PlaceRecognition,
+    StageTimings,
+)
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.interface import (
     MessageFactory,
@@ -20,6 +28,7 @@ from gps_denied_inference.core.interface import (
     matches_from_message,
     place_candidates_message,
     place_recognition_from_message,
+    points_from_message,
     stamp_ns_from_message,
 )
 from gps_denied_inference.core.matching import GeometryKind, VerifiedGeometry
@@ -110,6 +119,33 @@ def test_feature_matches_survive_the_wire(wire: Any, count: int, has_homography:
         assert geometry.matrix is None and geometry.covariance is None
         assert np.isnan(message.homography).all() and not message.has_homography
     assert message.matcher == sent.model.name if sent.model is not None else True
+
+
+@pytest.mark.parametrize("count", [0, 1, 400])
+def test_points_of_two_images_survive_the_wire(wire: Any, count: int) -> None:
+    sent = replace(_matched(count), space_id="", second_height=480, second_width=640, points=_points(count))
+    message = wire.round_trip(feature_matches_message(wire.factory, sent, dropped_since_last={}))
+    assert (message.second_height, message.second_width) == (480, 640)
+    back = points_from_message(message)
+    assert back is not None and sent.points is not None and back.count == count
+    for name in ("first_px", "second_px"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(sent.points, name))
+    np.testing.assert_array_equal(back.scores, sent.matches.scores)
+    message.count = count + 1
+    with pytest.raises(InferenceError, match=f"'first_px' has {2 * count} elements") if count else nullcontext():
+        points_from_message(message)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_matches_of_keypoints_have_no_points_of_their_own(wire: Any, count: int) -> None:
+    message = wire.round_trip(feature_matches_message(wire.factory, _matched(count), dropped_since_last={}))
+    assert len(message.first_px) == len(message.second_px) == 0
+    assert points_from_message(message) is None
+
+
+def _points(count: int) -> Correspondences:
+    first, second = np.random.default_rng(count).uniform(0, 600, (2, count, 2)).astype(np.float32)
+    return Correspondences(first, second, np.ones(count, np.float32))
 
 
 def test_essential_matrix_survives_the_wire_and_is_no_homography(wire: Any) -> None:

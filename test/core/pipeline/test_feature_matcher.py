@@ -68,6 +68,7 @@ def test_features_of_the_family_are_matched_at_any_input_size(matcher: str, feat
     result = FeatureMatcher(RowByRow(matcher), threshold_px=lambda: 3.0).process(pair(features, dimension))
     assert result.geometry.matrix is not None and result.geometry.inlier_count == len(POINTS)
     np.testing.assert_allclose(result.geometry.matrix[:2, 2], (10.0, -5.0), atol=1e-3)
+    assert (result.second_height, result.second_width, result.points) == (480, 640, None)
 
 
 def test_nearest_neighbors_match_features_of_any_family() -> None:
