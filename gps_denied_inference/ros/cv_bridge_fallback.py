@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sensor_msgs.msg import Image
 
 from gps_denied_inference.core.contracts import ImageFrame
 from gps_denied_inference.core.errors import ImageDecodeError
-from gps_denied_inference.core.interface import stamp_ns_from_message
 
 __all__ = ["CvBridgeFallback"]
 
@@ -26,8 +27,8 @@ class CvBridgeFallback:
         """Whether cv_bridge is installed, without importing it."""
         return importlib.util.find_spec("cv_bridge") is not None
 
-    def convert(self, message: Any) -> ImageFrame:
-        """Return the image as rgb8, owned by the frame.
+    def convert(self, frame: ImageFrame) -> ImageFrame:
+        """Return the image as rgb8, in memory of its own.
 
         Raises:
             ImageDecodeError: cv_bridge does not know the encoding either, or is broken.
@@ -35,17 +36,23 @@ class CvBridgeFallback:
         try:
             if self._bridge is None:
                 self._bridge = importlib.import_module("cv_bridge").CvBridge()
-            image = np.ascontiguousarray(self._bridge.imgmsg_to_cv2(message, desired_encoding="rgb8"))
+            image = np.ascontiguousarray(self._bridge.imgmsg_to_cv2(_message(frame), desired_encoding="rgb8"))
         except Exception as error:  # cv_bridge raises errors of its own, of OpenCV, and of the import
-            raise ImageDecodeError(f"cv_bridge could not convert encoding '{message.encoding}': {error}") from error
+            raise ImageDecodeError(f"cv_bridge could not convert encoding '{frame.encoding}': {error}") from error
         height, width = image.shape[:2]
-        return ImageFrame(
-            stamp_ns=stamp_ns_from_message(message),
-            frame_id=str(message.header.frame_id),
-            encoding="rgb8",
-            height=height,
-            width=width,
-            step=width * 3,
-            is_bigendian=False,
-            data=image.reshape(-1),
+        pixels = image.reshape(-1)
+        return replace(
+            frame, encoding="rgb8", height=height, width=width, step=width * 3, is_bigendian=False, data=pixels
         )
+
+
+def _message(frame: ImageFrame) -> Image:
+    message = Image(
+        height=frame.height,
+        width=frame.width,
+        encoding=frame.encoding,
+        is_bigendian=int(frame.is_bigendian),
+        step=frame.step,
+    )
+    message.data.frombytes(frame.data.data)
+    return message

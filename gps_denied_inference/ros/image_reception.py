@@ -7,30 +7,29 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
-from rclpy.serialization import deserialize_message
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 
-from gps_denied_inference.core.contracts import Frame, ImageFrame
+from gps_denied_inference.core.contracts import Frame
 from gps_denied_inference.core.errors import ImageDecodeError
 from gps_denied_inference.core.health import InputMonitor, InputReading
 from gps_denied_inference.core.imaging import ENCODINGS
 from gps_denied_inference.core.interface import (
     compressed_frame_from_message,
-    image_frame_from_cdr,
-    image_frame_from_message,
 )
 from gps_denied_inference.ros.cv_bridge_fallback import CvBridgeFallback
-from gps_denied_inference.ros.serialized_take import SerializedTake
+from gps_denied_inference.ros.image_take import image_take
 from gps_denied_inference.ros.subscription_thread import SubscriptionThread, ThreadsOwnGroup
 
 __all__ = ["ImageReception"]
+
+_WAKES_FOR_NOTHING = 3
+"""One after the other, and it is no accident any more."""
 
 _DEFAULT_SEGMENT_BYTES = 512 * 1024
 """Shared memory of a Fast DDS participant without a profile (fastdds::rtps, SharedMemTransportDescriptor)."""
@@ -40,7 +39,7 @@ class ImageReception:
     """Subscribes to `image` or `image/compressed` and hands each frame on with the time of its reception.
 
     A thread of its own takes and only wraps the message: the frame views the message's bytes and keeps them alive. Raw
-    images are taken serialised, into buffers that are used again: what is no image is counted, and raises nowhere.
+    images are taken into messages that are used again.
 
     Args:
         node: owns the subscription.
@@ -90,7 +89,8 @@ class ImageReception:
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_time_jump,
         )
-        self._take_serialized = _reused_take()
+        self._take = image_take(node.get_logger().warning)
+        self._taken_nothing = 0
         self._thread = SubscriptionThread(
             node, self._subscription, self._take_compressed if is_compressed else self._take_image
         )
@@ -123,33 +123,31 @@ class ImageReception:
         self._node.destroy_subscription(self._subscription)
 
     def _take_image(self, handle: Any) -> None:
-        cdr = self._take_serialized(handle)
-        if cdr is None:
+        frame = self._take(handle)
+        if frame is None:
+            self._note_nothing_taken()
             return
         received_ns = time.monotonic_ns()
-        frame = self._frame(cdr)
+        self._taken_nothing = 0
         self._encoding = frame.encoding
         self._size = f"{frame.width}x{frame.height}"
         if self._encoding and self._encoding not in ENCODINGS and self._cv_bridge.is_available():
             try:
-                frame = self._cv_bridge.convert(deserialize_message(bytes(cdr), Image))
+                frame = self._cv_bridge.convert(frame)
             except ImageDecodeError as error:
                 # The frame goes on as it is: the pipeline refuses and counts it, with its own sentence.
                 self._node.get_logger().warning(str(error), throttle_duration_sec=5.0)
         self._hand_on(frame, received_ns)
 
-    def _frame(self, cdr: bytes | memoryview) -> ImageFrame:
-        try:
-            return image_frame_from_cdr(cdr)
-        except ImageDecodeError as error:
-            reason = str(error)
-        try:
-            # A representation that only the middleware itself knows.
-            return image_frame_from_message(deserialize_message(bytes(cdr), Image))
-        except Exception as error:  # rclpy raises what the type support raises
-            self._node.get_logger().error(f"{reason}; rclpy: {error}", throttle_duration_sec=5.0)
-        # Empty, so that the pipeline refuses and counts it.
-        return ImageFrame(0, "", "", 0, 0, 0, False, np.empty(0, np.uint8))
+    def _note_nothing_taken(self) -> None:
+        """The middleware drops what it cannot read; now and then it wakes for an image that is taken already, too."""
+        self._taken_nothing += 1
+        if self._taken_nothing >= _WAKES_FOR_NOTHING:
+            self._node.get_logger().error(
+                f"what comes on {self._subscription.topic_name} is no sensor_msgs/Image that the middleware can read, "
+                "and never gets here; look at the sender's message type and middleware",
+                throttle_duration_sec=5.0,
+            )
 
     def _take_compressed(self, handle: Any) -> None:
         taken = handle.take_message(CompressedImage, False)
@@ -186,16 +184,3 @@ class ImageReception:
             self._time_jumps += 1
             self._monitor.forget_stamp()
             self._stamp_age_ms = None
-
-
-def _reused_take() -> Callable[[Any], bytes | memoryview | None]:
-    """Where rcl's library cannot be called, rclpy's own take, which copies once more."""
-    try:
-        return SerializedTake().take
-    except (OSError, AttributeError):
-        return _plain_take
-
-
-def _plain_take(handle: Any) -> bytes | None:
-    taken = handle.take_message(Image, True)
-    return None if taken is None else taken[0]

@@ -16,7 +16,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from gps_denied_inference.core.contracts import ColorSpace
 from gps_denied_inference.core.errors import ImageDecodeError
 from gps_denied_inference.core.imaging import decode
-from gps_denied_inference.core.interface import stamp_ns_from_message
+from gps_denied_inference.core.interface import image_frame_from_message, stamp_ns_from_message
 from gps_denied_inference.ros.cv_bridge_fallback import CvBridgeFallback
 from gps_denied_inference.ros.inference_node import InferenceNode
 
@@ -42,7 +42,7 @@ def _cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_cv_bridge")
 def test_encoding_that_cv_bridge_knows_becomes_an_rgb_frame_with_its_header() -> None:
     assert CvBridgeFallback.is_available()
-    frame = CvBridgeFallback().convert(image_message(_RGB, "rainbow9", 42, "camera"))
+    frame = CvBridgeFallback().convert(image_frame_from_message(image_message(_RGB, "rainbow9", 42, "camera")))
     np.testing.assert_array_equal(decode(frame, ColorSpace.RGB), _RGB)
     assert (frame.stamp_ns, frame.frame_id, frame.encoding) == (42, "camera", "rgb8")
 
@@ -50,7 +50,7 @@ def test_encoding_that_cv_bridge_knows_becomes_an_rgb_frame_with_its_header() ->
 @pytest.mark.usefixtures("_cv_bridge")
 def test_encoding_that_nobody_knows_is_a_decode_error_with_its_cause() -> None:
     with pytest.raises(ImageDecodeError, match="infra5") as caught:
-        CvBridgeFallback().convert(image_message(_RGB, "infra5", 42))
+        CvBridgeFallback().convert(image_frame_from_message(image_message(_RGB, "infra5", 42)))
     assert isinstance(caught.value.__cause__, ValueError)
 
 
@@ -66,11 +66,10 @@ def test_node_publishes_images_that_only_cv_bridge_or_the_middleware_can_read(
         wait_for(lambda: len(received) == 1, "the frame that cv_bridge knows")
         image = serialize_message(image_message(_RGB, "rgb8", 2))
         if "fastrtps" in get_rmw_implementation_identifier():
-            publisher.publish(b"\x00\x07" + image[2:])  # XCDR2, which Fast DDS reads and our reader does not
-            wait_for(lambda: len(received) == 2, "the frame that rclpy reads")
-        for count, bad in enumerate((b"\x00\x07" + image[2:40], image_message(_RGB, "infra5", 3)), 1):
-            publisher.publish(bad)
-            wait_for(lambda: health and _undecodable(health[-1]) == count, "what nobody reads")  # noqa: B023
+            publisher.publish(b"\x00\x07" + image[2:])  # XCDR2
+            wait_for(lambda: len(received) == 2, "the frame in another representation")
+        publisher.publish(image_message(_RGB, "infra5", 3))
+        wait_for(lambda: health and _undecodable(health[-1]) == 1, "what nobody reads")
         assert node.lifecycle_state == "active"
     assert [stamp_ns_from_message(message) for message in received] == [1, 2][: len(received)]
     np.testing.assert_array_equal(received[0].values, received[-1].values)  # the same pixels

@@ -1,5 +1,6 @@
 """Images in, features out, over DDS, with the real networks on the CPU."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from node_harness import Client, NodeLauncher, compressed_message, image_message, wait_for
 from node_parameters import REAL_ENGINE, fake_parameters
 from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 
 import gps_denied_inference.msg as messages
@@ -160,6 +162,27 @@ def _has_dropped(health: list[Any], undecodable: int) -> bool:
 
 def _dropped(health: Any, reason: str) -> int:
     return int(next(drop.count for drop in health.dropped if drop.reason == reason))
+
+
+def test_messages_that_the_middleware_cannot_read_are_told_of_and_do_no_harm(
+    client: Client, launcher: NodeLauncher, pixels: NDArray[np.uint8], fake_engine: tuple[str, ...]
+) -> None:
+    node = launcher.start(*fake_engine, *_LARGE_FRAMES, "input_depth:=10", "diagnostics_rate_hz:=10.0")
+    received, health = client.features(), client.health()
+    client.bring_up()
+    publisher = client.image_publisher()
+    image = serialize_message(image_message(pixels, "rgb8", 1))
+    _send_until_answered(publisher, image, received)
+    assert "no sensor_msgs/Image" not in node.log
+    cut = image[:-5], image[:20], b"\x00\x01\x00\x00" + bytes(range(60)), image[:4] + b"\xff" * 60
+    for broken in cut * 2:
+        publisher.publish(broken)
+        time.sleep(0.05)  # one wake-up for each
+    node.wait_for_log("what comes on /image is no sensor_msgs/Image that the middleware can read")
+    _send_until_answered(publisher, image, received)
+    wait_for(lambda: health and health[-1].received == 2, "the books of the two images")
+    np.testing.assert_array_equal(received[0].values, received[1].values)
+    assert node.end() == 0
 
 
 def test_wrong_encoding_size_or_padding_is_counted_and_the_next_good_frame_works(

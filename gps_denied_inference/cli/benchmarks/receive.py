@@ -58,7 +58,7 @@ def take_ms(shape: tuple[int, int, int], plan: BenchPlan) -> Taken:
                 samples.setdefault(name, []).extend(values)
     return Taken(
         row_of(Role.LIMIT, "memcpy of the pixels", kept[_MEMCPY]),
-        row_of(Role.OURS, "serialised into a reused buffer, viewed in place", kept[_REUSED]),
+        row_of(Role.OURS, "into a reused C message, viewed in place", kept[_REUSED]),
         row_of(Role.BASELINE, "typed message, as cv_bridge views it", default[_TYPED]),
         (
             row_of(Role.ALTERNATIVE, "serialised by rclpy, buffers kept", kept[_SERIALIZED]),
@@ -89,8 +89,7 @@ def _child(allocator: str, height: int, width: int, channels: int, repetitions: 
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
 
-    from gps_denied_inference.core.interface import image_frame_from_cdr
-    from gps_denied_inference.ros.serialized_take import SerializedTake
+    from gps_denied_inference.ros.image_take import ImageTake, plain_image_take
 
     rclpy.init()
     node = rclpy.create_node("gdi_bench_receive")
@@ -104,15 +103,15 @@ def _child(allocator: str, height: int, width: int, channels: int, repetitions: 
     message = Image(height=height, width=width, step=width * channels, encoding="rgb8" if channels == 3 else "mono8")
     message.data.frombytes(pixels.data)
     copy = np.empty_like(pixels)
-    reused = SerializedTake()
+    reused = ImageTake()
 
     def take_reused(handle: Any) -> Any:
-        cdr = reused.take(handle)
-        return None if cdr is None else image_frame_from_cdr(cdr).data
+        frame = reused.take(handle)
+        return None if frame is None else frame.data
 
     def take_serialized(handle: Any) -> Any:
-        taken = handle.take_message(Image, True)
-        return None if taken is None else image_frame_from_cdr(taken[0]).data
+        frame = plain_image_take(handle)
+        return None if frame is None else frame.data
 
     def take_typed(handle: Any) -> Any:
         taken = handle.take_message(Image, False)

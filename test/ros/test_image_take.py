@@ -1,11 +1,14 @@
-"""What is taken into a reused buffer is what rclpy takes, and nobody's view is ever overwritten."""
+"""What is taken into a reused message is what rclpy takes, and nobody's view is ever overwritten."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import pytest
@@ -16,8 +19,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from gps_denied_inference.core.interface import image_frame_from_cdr
-from gps_denied_inference.ros.serialized_take import SerializedTake
+from gps_denied_inference.core.contracts import ImageFrame
+from gps_denied_inference.core.interface import image_frame_from_message
+from gps_denied_inference.ros import image_take
+from gps_denied_inference.ros.image_take import ImageTake, plain_image_take
 from gps_denied_inference.ros.subscription_thread import SubscriptionThread, ThreadsOwnGroup
 
 _QOS = QoSProfile(depth=20)
@@ -57,51 +62,85 @@ def _connected(node: Node, topic: str, **options: Any) -> tuple[Any, list[Any]]:
     return publisher, subscriptions
 
 
-def _taken(take: Any, subscription: Any) -> Any:
+def _taken(take: Any, subscription: Any) -> ImageFrame:
     until = time.monotonic() + 20.0
     while time.monotonic() < until:
         with subscription.handle:
-            cdr = take(subscription.handle)
-        if cdr is not None:
-            return cdr
+            frame = take(subscription.handle)
+        if frame is not None:
+            assert isinstance(frame, ImageFrame)
+            return frame
         time.sleep(0.001)
     raise AssertionError("no message came")
 
 
+def _fields(frame: ImageFrame) -> tuple[object, ...]:
+    return (*astuple(frame)[:-1], frame.data.tobytes())
+
+
 def test_random_messages_are_those_that_rclpy_takes(node: Node) -> None:
     publisher, (first, second) = _connected(node, "random")
-    reused, random = SerializedTake(), np.random.default_rng(5)
+    reused, random = ImageTake(), np.random.default_rng(5)
     for _ in range(30):
         message = _random_image(random)
         publisher.publish(message)
-        cdr = _taken(reused.take, first)
-        assert cdr.readonly
-        assert bytes(cdr) == _taken(lambda handle: handle.take_message(Image, True), second)[0]
-        assert image_frame_from_cdr(cdr).data.tobytes() == message.data.tobytes()
+        frame = _taken(reused.take, first)
+        assert not frame.data.flags.writeable
+        assert _fields(frame) == _fields(_taken(plain_image_take, second)) == _fields(image_frame_from_message(message))
 
 
 def test_views_stay_as_they_are_while_they_are_held(node: Node) -> None:
     publisher, (subscription, _) = _connected(node, "held")
-    reused, random = SerializedTake(kept=1), np.random.default_rng(6)
+    reused, random = ImageTake(kept=1), np.random.default_rng(6)
     messages = [_random_image(random) for _ in range(6)]
     frames = []
     for message in messages:
         publisher.publish(message)
-        frames.append(image_frame_from_cdr(_taken(reused.take, subscription)))
-    held = [frame.data.tobytes() for frame in frames]
-    assert held == [message.data.tobytes() for message in messages]
+        frames.append(_taken(reused.take, subscription))
+    assert [_fields(frame) for frame in frames] == [_fields(image_frame_from_message(message)) for message in messages]
     with subscription.handle:
         assert reused.take(subscription.handle) is None
 
 
+def test_message_whose_pixels_nobody_views_is_used_again(node: Node) -> None:
+    publisher, (subscription, _) = _connected(node, "reused")
+    reused = ImageTake()
+    made: list[None] = []
+    create = reused._messages.sensor_msgs__msg__Image__create
+
+    def count() -> Any:
+        made.append(None)
+        return create()
+
+    with patch.object(reused, "_messages", MagicMock(wraps=reused._messages, sensor_msgs__msg__Image__create=count)):
+        for _ in range(5):
+            publisher.publish(_random_image(np.random.default_rng(7)))
+            _taken(reused.take, subscription)
+    assert not made  # the one of the check at the beginning
+
+
+def test_unknown_layout_and_missing_libraries_leave_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    assert image_take.image_take(told.append) != plain_image_take and not told
+    fields = [("more", ctypes.c_uint64), *image_take._Image._fields_]
+    other = type("_Image", (ctypes.Structure,), {"_fields_": fields})
+    with monkeypatch.context() as patched:
+        patched.setattr(image_take, "_Image", other)
+        assert image_take.image_take(told.append) is plain_image_take
+    with monkeypatch.context() as patched:
+        patched.setattr(ctypes, "CDLL", MagicMock(side_effect=OSError("librcl.so: cannot open")))
+        assert image_take.image_take(told.append) is plain_image_take
+    assert "other fields than are known here" in told[0] and "cannot open" in told[1]
+
+
 def test_thread_takes_what_the_executor_leaves_and_outlives_an_error(node: Node) -> None:
     publisher, (subscription, plain) = _connected(node, "served", callback_group=ThreadsOwnGroup())
-    reused, taken, all_came = SerializedTake(), [], threading.Event()
+    reused, taken, all_came = ImageTake(), [], threading.Event()
 
     def on_ready(handle: Any) -> None:
-        cdr = reused.take(handle)
-        assert cdr is not None
-        taken.append(bytes(cdr))
+        frame = reused.take(handle)
+        assert frame is not None
+        taken.append(_fields(frame))
         if len(taken) == 3:
             all_came.set()
         raise ValueError("a message that cannot be worked on")
@@ -118,8 +157,7 @@ def test_thread_takes_what_the_executor_leaves_and_outlives_an_error(node: Node)
     thread.close()
     thread.close()
     assert threading.active_count() == threads
-    sent = [message.data.tobytes() for message in messages]
-    assert [image_frame_from_cdr(cdr).data.tobytes() for cdr in taken] == sent
+    assert taken == [_fields(image_frame_from_message(message)) for message in messages]
     # Nobody serves the other subscription of such a group: the executor has left its messages alone.
-    assert _taken(lambda handle: handle.take_message(Image, True), plain)[0] == taken[0]
+    assert _fields(_taken(plain_image_take, plain)) == taken[0]
     executor.shutdown()
