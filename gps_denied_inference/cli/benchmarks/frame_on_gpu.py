@@ -13,7 +13,6 @@ from gps_denied_inference.core.architectures import default_registry
 from gps_denied_inference.core.assembly import assemble_pipeline
 from gps_denied_inference.core.contracts import ImageFrame
 from gps_denied_inference.core.optional import require
-from gps_denied_inference.core.runtime.pinned_copy import copy_to_pinned
 from gps_denied_inference.core.settings import settings_from_mapping
 
 __all__ = ["measure"]
@@ -41,7 +40,7 @@ def measure(plan: BenchPlan) -> PartReport:
 
     def limit() -> Any:
         with torch.no_grad(), torch.cuda.stream(bare.stream):
-            copy_to_pinned(pinned, image)
+            np.copyto(pinned.numpy(), image)
             uploaded.copy_(pinned, non_blocking=True)
             bare.placed.copy_(prepared(uploaded))
             bare.replay()

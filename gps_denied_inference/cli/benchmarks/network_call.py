@@ -20,7 +20,6 @@ from gps_denied_inference.core.contracts import BuildConfig, PrecisionMode
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.onnx_network import SessionThreads, make_session
 from gps_denied_inference.core.runtime.onnx_trt_ep import OnnxTrtEpRuntime
-from gps_denied_inference.core.runtime.pinned_copy import copy_to_pinned
 from gps_denied_inference.core.runtime.pytorch_fp16 import PytorchFp16Runtime
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published, state_dict_from_bytes
 from gps_denied_inference.core.runtime.torch_outputs import named_tensors
@@ -238,7 +237,7 @@ def _torch_on_gpu(plan: BenchPlan, model: str) -> Comparison:
 
     def limit() -> Any:
         with torch.no_grad(), torch.cuda.stream(bare.stream):
-            copy_to_pinned(pinned, values)
+            np.copyto(pinned.numpy(), values)
             bare.placed.copy_(pinned, non_blocking=True)
             bare.replay()
             bare.back.copy_(bare.output, non_blocking=True)

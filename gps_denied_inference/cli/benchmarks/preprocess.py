@@ -24,7 +24,6 @@ from gps_denied_inference.core.imaging import Preprocessor, decode
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.device_preparation import DevicePreparation
 from gps_denied_inference.core.runtime.image_upload import ImageUpload
-from gps_denied_inference.core.runtime.pinned_copy import copy_to_pinned
 
 __all__ = ["measure"]
 
@@ -181,7 +180,7 @@ def _on_gpu(image: NDArray[np.uint8], height: int, width: int, plan: BenchPlan) 
 
     def limit() -> Any:
         with torch.inference_mode():
-            copy_to_pinned(pinned, image)
+            np.copyto(pinned.numpy(), image)
             on_device.copy_(pinned, non_blocking=True)
             result = resized_on_gpu(on_device)
             torch.cuda.synchronize(device)

@@ -13,7 +13,6 @@ from gps_denied_inference.core.contracts import TensorSpec
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.graph_recording import GraphRecording
-from gps_denied_inference.core.runtime.pinned_copy import copy_to_pinned
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +64,7 @@ class CudaGraph:
 
         self._recording = GraphRecording(work, torch.cuda.Stream(device), upload=upload)
         self._buffers = (hosts, tensors)  # the graph holds their addresses only
-        self._inputs = {spec.name: host for spec, host in zip(inputs, hosts, strict=True)}
+        self._inputs = {spec.name: host.numpy() for spec, host in zip(inputs, hosts, strict=True)}
 
     def replay(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the network on arrays of the declared shapes and dtypes; returns copies when the device is done.
@@ -74,7 +73,7 @@ class CudaGraph:
             InferenceError: an input has NaN or Inf, which the device has found.
         """
         for name, buffer in self._inputs.items():
-            copy_to_pinned(buffer, inputs[name])
+            np.copyto(buffer, inputs[name])
         outputs = self._recording.replay()
         if not np.isfinite(outputs.pop(_LARGEST)).all():
             names = [name for name, values in inputs.items() if not np.isfinite(values).all()]

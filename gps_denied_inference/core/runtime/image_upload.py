@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures.install_commands import install_command
 from gps_denied_inference.core.optional import require
-from gps_denied_inference.core.runtime.pinned_copy import copy_to_pinned
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +35,8 @@ class ImageUpload:
 
     def __init__(self, device: torch.device, shape: tuple[int, ...]) -> None:
         torch = require("torch", install=install_command("torch"), purpose="the pytorch_fp16 runtime")
-        is_cuda = device.type == "cuda"
-        self._host: Any = torch.zeros(shape, dtype=torch.uint8, pin_memory=is_cuda)
+        self._host: Any = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._host_view: NDArray[np.uint8] = self._host.numpy()
         self._uploaded: NDArray[np.uint8] | None = None
         self.tensor: Any = torch.zeros(shape, dtype=torch.uint8, device=device)
         self.is_reversed = False
@@ -69,7 +68,8 @@ class ImageUpload:
         if image_hwc is self._uploaded:
             return
         self.is_reversed = image_hwc.strides[2] < 0
-        copy_to_pinned(self._host, image_hwc[:, :, ::-1] if self.is_reversed else image_hwc)
+        # By numpy: torch's threads take half as long for a 1080p frame, and now and then 10 ms (docs/performance.md).
+        np.copyto(self._host_view, image_hwc[:, :, ::-1] if self.is_reversed else image_hwc)
         self.tensor.copy_(self._host, non_blocking=True)
         self._uploaded = image_hwc
         self.uploads += 1
