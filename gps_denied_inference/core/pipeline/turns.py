@@ -29,17 +29,23 @@ class Turns:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._holder: Turn | None = None
-        self._waiting: list[tuple[int, int]] = []
+        self._waiting: dict[object, tuple[int, int]] = {}
+        """Who asks: the priority with its sign turned, and the order of asking."""
         self._announced: dict[object, int] = {}
         self._asked = 0
 
     def announce(self, who: object, priority: int) -> None:
         """Say that `who` will ask at once: until then nobody of a lower priority is granted a turn.
 
-        A thread that has been given work takes a moment to wake, in which another one would be first.
+        A thread that has been given work takes a moment to wake, in which another one would be first. One that asks
+        already goes on waiting, with this priority.
         """
         with self._condition:
-            self._announced[who] = priority
+            if who in self._waiting:
+                self._waiting[who] = (-priority, self._waiting[who][1])
+                self._condition.notify_all()
+            else:
+                self._announced[who] = priority
 
     def withdraw(self, who: object) -> None:
         """Take back what was announced, if anything was."""
@@ -52,7 +58,7 @@ class Turns:
 
         Args:
             priority: the higher, the sooner.
-            who: whose announcement this fulfils.
+            who: whose announcement this fulfils; may not wait twice.
             is_wanted: looked at whenever something changes (`wake`); once false, waiting ends.
 
         Returns:
@@ -60,17 +66,17 @@ class Turns:
         """
         with self._condition:
             self._asked += 1
-            mine = (-priority, self._asked)
-            self._waiting.append(mine)
+            asking = object() if who is None else who
+            self._announced.pop(who, None)
+            self._waiting[asking] = (-priority, self._asked)
             try:
-                self._condition.wait_for(lambda: not is_wanted() or self._is_next(mine, who))
+                self._condition.wait_for(lambda: not is_wanted() or self._is_next(asking))
                 if not is_wanted():
                     return None
-                self._announced.pop(who, None)
                 self._holder = Turn(self._take_back)
                 return self._holder
             finally:
-                self._waiting.remove(mine)
+                del self._waiting[asking]
                 self._condition.notify_all()
 
     def wake(self) -> None:
@@ -78,10 +84,11 @@ class Turns:
         with self._condition:
             self._condition.notify_all()
 
-    def _is_next(self, mine: tuple[int, int], who: object) -> bool:
-        if self._holder is not None or min(self._waiting) != mine:
+    def _is_next(self, asking: object) -> bool:
+        mine = self._waiting[asking]
+        if self._holder is not None or min(self._waiting.values()) != mine:
             return False
-        return not any(priority > -mine[0] for other, priority in self._announced.items() if other is not who)
+        return all(priority <= -mine[0] for priority in self._announced.values())
 
     def _take_back(self, turn: Turn) -> None:
         with self._condition:

@@ -106,3 +106,27 @@ def test_announcement_keeps_no_equal_and_no_more_urgent_one_waiting() -> None:
         turn = turns.take(priority, lambda: True, object())
         assert turn is not None
         turn.give_back()
+
+
+def test_one_that_becomes_more_urgent_while_it_waits_is_served_first_and_keeps_nobody_waiting_for_ever() -> None:
+    """Its new frame is announced with the new priority, while it asks with the old one."""
+    turns, first, second = Turns(), object(), object()
+    held = _take(turns)
+    order: list[object] = []
+
+    def work(who: object, priority: int) -> None:
+        turn = turns.take(priority, lambda: True, who)
+        if turn is not None:
+            order.append(who)
+            turn.give_back()
+
+    threads = [threading.Thread(target=work, args=given, daemon=True) for given in ((first, 0), (second, 10))]
+    for count, thread in enumerate(threads, start=1):
+        thread.start()
+        _wait_for_asking(turns, count)
+    turns.announce(first, 20)
+    held.give_back()
+    for thread in threads:
+        thread.join(_TIMEOUT_S)
+    assert order == [first, second]
+    assert _take(turns)
