@@ -208,7 +208,8 @@ class Degradation:
             self._reason = decision.reason
         if decision.rung != self._rung:  # a step that failed is tried again
             with self._exchange:
-                if not stop.is_set():
+                # Looked at again: the watchdog may have been first.
+                if not stop.is_set() and not self._worker.is_abandoned:
                     self._take_step(decision.rung)
 
     def _take_step(self, rung: int) -> None:

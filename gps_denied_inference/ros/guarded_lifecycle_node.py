@@ -78,9 +78,8 @@ class GuardedLifecycleNode(LifecycleNode):
         if result is TransitionCallbackReturn.SUCCESS and self.is_bond_enabled:
             # The manager begins to look for it when this transition has been answered.
             result = self._guarded("bond", self._manager_bond.form)
-            if result is not TransitionCallbackReturn.SUCCESS:
-                self._guarded("deactivate after bond", self.deactivate)
         if result is not TransitionCallbackReturn.SUCCESS:
+            self._guarded("deactivate after activate", self.deactivate)  # what had begun before the failure
             super().on_deactivate(state)
         return result
 

@@ -212,19 +212,21 @@ class HostedEngine:
             self._worker.stop(timeout_s)
 
     def release(self) -> None:
-        """Give everything back. Idempotent."""
+        """Give everything back, but for an engine that does not return: its thread closes it, if ever. Idempotent."""
         if self._recovery is not None:
             self._recovery.end()
             self._recovery = None
         with self._lock:
+            is_hung = self._worker is not None and self._worker.abandon()
+            is_top = self._degradation is None or self._degradation.has_top_engine
             self._worker = None
             self._settings = None
-            if self._degradation is not None:
+            if self._degradation is not None and (is_top or not is_hung):
                 self._degradation.close()
-                self._degradation = None
-            if self._pipeline is not None:
+            self._degradation = None
+            if self._pipeline is not None and not (is_hung and is_top):
                 self._pipeline.close()
-                self._pipeline = None
+            self._pipeline = None
         if self._publisher is not None:
             self._host.node.destroy_lifecycle_publisher(self._publisher)
             self._publisher = None
@@ -242,7 +244,7 @@ class HostedEngine:
         if worker is not None:
             worker.max_frame_age_ms = parameters.number("max_frame_age_ms")
             worker.priority = parameters.count(f"{self.name}.priority")
-            self._limit_rate(self._rung_rate_hz)
+            self._apply_rate()
 
     def install(self, pipeline: Pipeline, settings: Settings) -> None:
         """Put another engine in the place of the present one, between two frames, and close that.
@@ -294,17 +296,23 @@ class HostedEngine:
             worker.swap(pipeline, self._host.parameters.number("deactivate_timeout_s"))
 
     def _limit_rate(self, rung_rate_hz: float | None) -> None:
-        """Limit the rate to that of the rung, or to the engine's own where that is lower."""
+        """Limit the rate to that of the rung, or to the engine's own where that is lower. On the governor's thread."""
         self._rung_rate_hz = rung_rate_hz
+        self._apply_rate()
+
+    def _apply_rate(self) -> None:
         own = self._host.parameters.number(f"{self.name}.max_rate_hz")
-        limits = [rate for rate in (own, rung_rate_hz) if rate]
+        limits = [rate for rate in (own, self._rung_rate_hz) if rate]
         if self._worker is not None:
             self._worker.limit_rate(min(limits) if limits else None)
 
     def _watch(self, worker: FrameWorker) -> EngineRecovery:
+        def deadline_s() -> float:
+            return self._host.parameters.number("infer_deadline_ms") / 1e3
+
         def abandon() -> bool:
-            with self._lock:
-                if not worker.abandon():
+            with self._lock:  # a step of the ladder may have held it, and the call have returned meanwhile
+                if not worker.abandon(deadline_s()):
                     return False
                 # What hung is closed by its own thread, if it ever returns: nobody may pull the engine from under it.
                 self._pipeline = None
@@ -327,7 +335,7 @@ class HostedEngine:
         return EngineRecovery(
             self._host.node,
             busy_s=lambda: worker.busy_s,
-            deadline_s=lambda: self._host.parameters.number("infer_deadline_ms") / 1e3,
+            deadline_s=deadline_s,
             abandon=abandon,
             reload=reload,
             report=self._host.report,

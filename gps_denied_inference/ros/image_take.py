@@ -96,7 +96,8 @@ class ImageTake:
         self._rcutils = ctypes.CDLL("librcutils.so")
         self._kept = kept
         self._free: list[Any] = []
-        self._lock = threading.Lock()
+        # Re-entrant: the collector may end a view, which gives its message back, at any moment of this thread.
+        self._lock = threading.RLock()
         self._check_layout()
 
     def take(self, subscription_handle: Any) -> ImageFrame | None:

@@ -25,7 +25,8 @@ __all__ = [
 EXIT_ENGINE_HUNG = 3
 """Exit status of a node whose engine hung again after it had been loaded anew: a supervisor should start it again."""
 
-_FAILED_CLEANUP_S = 10.0
+_FAILED_CLEANUP_S, _CLEANUP_S = 10.0, 300.0
+"""A clean-up that takes longer hangs; the second holds several engines' longest `deactivate_timeout_s`."""
 
 _POLL_S = 1.0
 """How often the executor's wait is left to look whether the node wants to end. A signal wakes it."""
@@ -162,9 +163,8 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_wake()
         is_failed = bool(exit_reason())
-        if is_failed:
-            # What hung may hang the clean-up, too.
-            _exit_after(_FAILED_CLEANUP_S)
+        # What hangs may hang the clean-up, too.
+        _exit_after(_FAILED_CLEANUP_S if is_failed else _CLEANUP_S)
         if node is not None:
             node.close()
             if executor is not None:

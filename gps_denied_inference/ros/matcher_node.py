@@ -116,9 +116,9 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
     def _unload(self) -> None:
         self._reference = self._tiles = None
         self._pairs.clear()
-        if self._network is not None:
+        if self._network is not None and not self._is_hung:
             self._network.close()
-            self._network = None
+        self._network = None
 
     def _subscribe(self) -> None:
         self._listen(messages.LocalFeatures, "local_features", self._on_features)

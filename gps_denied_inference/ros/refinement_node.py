@@ -146,9 +146,9 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
             self._reception = None
         self._engine_reports.end()
         self._tiles = self._memory_budget = None
-        if self._network is not None:
+        if self._network is not None and not self._is_hung:
             self._network.close()
-            self._network = None
+        self._network = None
 
     def _subscribe(self) -> None:
         assert self._network is not None

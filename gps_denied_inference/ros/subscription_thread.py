@@ -19,6 +19,8 @@ from rclpy.node import Node
 __all__ = ["SubscriptionThread", "ThreadsOwnGroup"]
 
 _FOR_EVER_NS = -1
+_PAUSE_AFTER_ERROR_S = 0.01
+"""Where even waiting fails, this thread must not take the processor."""
 
 
 class ThreadsOwnGroup(CallbackGroup):
@@ -78,15 +80,15 @@ class SubscriptionThread:
             for entity in (handle, self._closing, wait_set, *self._events):
                 in_use.enter_context(entity)
             while not self._is_over.is_set():
-                wait_set.clear_entities()
-                wait_set.add_subscription(handle)
-                wait_set.add_guard_condition(self._closing)
-                for event in self._events:
-                    event.add_to_wait_set(wait_set)
-                wait_set.wait(_FOR_EVER_NS)
-                if self._is_over.is_set():
-                    return
                 try:
+                    wait_set.clear_entities()
+                    wait_set.add_subscription(handle)
+                    wait_set.add_guard_condition(self._closing)
+                    for event in self._events:
+                        event.add_to_wait_set(wait_set)
+                    wait_set.wait(_FOR_EVER_NS)
+                    if self._is_over.is_set():
+                        return
                     if handle.pointer in wait_set.get_ready_entities("subscription"):
                         self._on_ready(handle)
                     for event in self._events:
@@ -96,3 +98,4 @@ class SubscriptionThread:
                     self._node.get_logger().error(
                         f"an image could not be received: {error!r}", throttle_duration_sec=5.0
                     )
+                    self._is_over.wait(_PAUSE_AFTER_ERROR_S)

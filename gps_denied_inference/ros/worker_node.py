@@ -52,6 +52,8 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
         self._ledger = FrameLedger()
         self._latency = LatencyWindow()
         self._worker: NewestWorker[_Item, _Result] | None = None
+        self._is_hung = False
+        """The network did not return: what it uses cannot be given back."""
         self._result_publisher: Any = None
         self._inputs: list[Any] = []
         self._last_received_ns: int | None = None
@@ -147,6 +149,7 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
+        self._is_hung = self._worker is not None and self._worker.abandon()
         self._worker = None
         self._unload()
         if self._result_publisher is not None:

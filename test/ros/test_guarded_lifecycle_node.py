@@ -76,7 +76,7 @@ def test_unexpected_error_is_logged_with_its_cause_and_everything_is_given_back(
 
 
 @pytest.mark.parametrize(
-    ("step", "state", "last_step"), [("configure", "unconfigured", "release"), ("activate", "inactive", "activate")]
+    ("step", "state", "last_step"), [("configure", "unconfigured", "release"), ("activate", "inactive", "deactivate")]
 )
 def test_error_of_our_family_is_a_refusal_that_leaves_the_node_where_it_was(
     node: _NoteKeeper, step: str, state: str, last_step: str, capfd: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -161,3 +162,28 @@ def test_thread_takes_what_the_executor_leaves_and_outlives_an_error(node: Node)
     # Nobody serves the other subscription of such a group: the executor has left its messages alone.
     assert _fields(_taken(plain_image_take, plain)) == taken[0]
     executor.shutdown()
+
+
+def test_thread_outlives_a_wait_that_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher, (subscription, _) = _connected(node, "failing", callback_group=ThreadsOwnGroup())
+    reused, taken, has_come = ImageTake(), [], threading.Event()
+
+    class FailingOnce(rclpy_implementation.WaitSet):
+        calls = 0
+
+        def wait(self, timeout_ns: int) -> None:
+            FailingOnce.calls += 1
+            if FailingOnce.calls == 1:
+                raise RuntimeError("no memory to wait with")
+            super().wait(timeout_ns)
+
+    def on_ready(handle: Any) -> None:
+        taken.append(reused.take(handle))
+        has_come.set()
+
+    monkeypatch.setattr(rclpy_implementation, "WaitSet", FailingOnce)
+    thread = SubscriptionThread(node, subscription, on_ready)
+    publisher.publish(_random_image(np.random.default_rng(9)))
+    assert has_come.wait(20.0)
+    thread.close()
+    assert FailingOnce.calls > 1

@@ -162,16 +162,19 @@ class NewestWorker(Generic[_Item, _Result]):
                 raise InferenceError(f"the network did not return within {timeout_s:g} s; its frame stays pending")
             self._thread = None
 
-    def abandon(self) -> bool:
+    def abandon(self, longer_than_s: float = 0.0) -> bool:
         """Give up the call that is in work: its frame counts as failed, its thread ends when it returns, if ever.
 
         Until `swap` brings another processor nothing is worked on; the newest frame waits for it.
 
+        Args:
+            longer_than_s: only a call that has gone on for longer: since it was looked at, another may have begun.
+
         Returns:
-            False when nothing was in work.
+            False when no such call was in work.
         """
         with self._condition:
-            if not self._is_busy:
+            if not self._is_busy or (self._clock() - self._busy_since_ns) / 1e9 < longer_than_s:
                 return False
             if self._has_frame_in_work:
                 self._ledger.drop(DropReason.FAILED)

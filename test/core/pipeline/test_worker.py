@@ -425,6 +425,19 @@ def test_after_an_abandoned_call_the_newest_frame_waits_for_the_next_processor(h
     worker.stop(_TIMEOUT_S)
 
 
+def test_call_that_began_since_somebody_looked_is_not_abandoned(harness: Harness) -> None:
+    worker = harness.worker
+    worker.start()
+    worker.submit(_frame(1))
+    assert harness.processor.entered.acquire(timeout=_TIMEOUT_S)
+    harness.now_ns += int(1.9e9)
+    assert not worker.abandon(2.0)
+    harness.now_ns += int(0.2e9)
+    assert worker.abandon(2.0)
+    harness.processor.gate.release()
+    worker.stop(_TIMEOUT_S)
+
+
 def test_nothing_in_work_is_nothing_to_abandon(harness: Harness) -> None:
     assert not harness.worker.abandon()
     harness.worker.start()
