@@ -62,7 +62,7 @@ def _send_at(publisher: Any, rate_hz: float, seconds: float) -> None:
         time.sleep(max(0.0, due_s - time.monotonic()))
 
 
-@pytest.mark.parametrize("factor", [1.5, 3.0])
+@pytest.mark.parametrize("factor", [1.5, pytest.param(3.0, marks=pytest.mark.long)])
 def test_overload_is_told_at_once_and_costs_no_freshness(
     client: Client, launcher: NodeLauncher, tmp_path: Path, factor: float
 ) -> None:
