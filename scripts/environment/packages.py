@@ -104,9 +104,8 @@ def _is_importable(layout: Layout, module: str) -> bool:
 
 def _pip(layout: Layout, arguments: list[str], *, log: str) -> None:
     log_file = layout.logs / log
-    # Python compiles what is imported; all of torch and transformers would take as long as their installation.
     status, output = run_logged(
-        [layout.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *arguments],
+        [layout.python, "-m", "pip", "install", "--disable-pip-version-check", *arguments],
         log=log_file,
         environment=os.environ,
         directory=layout.root,

@@ -52,7 +52,8 @@ class Build:
         )
 
 
-@pytest.fixture(scope="module", params=["plain", "links"])
+# The set-up builds with links, and every other test works on that.
+@pytest.fixture(scope="module", params=["plain", pytest.param("links", marks=pytest.mark.long)])
 def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
     folder = tmp_path_factory.mktemp(request.param)
     source = copy_sources(folder / "tree")
