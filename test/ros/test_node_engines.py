@@ -44,7 +44,9 @@ class Reports:
         return self.health[engine][-1]
 
     def status(self, task: str) -> Any:
-        return next(s for a in reversed(self.diagnostics) for s in a.status if s.name == f"/inference_node: {task}")
+        """Return the last one of a task; IndexError before the first has come, which `wait_for` waits out."""
+        name = f"/inference_node: {task}"
+        return [status for array in self.diagnostics for status in array.status if status.name == name][-1]
 
     def settled(self, engine: str, sent: int) -> Any:
         """Return the first report that accounts for every frame that was sent."""
