@@ -21,6 +21,7 @@ from sensor_msgs.msg import Image
 
 from gps_denied_inference.core.contracts import ImageFrame
 from gps_denied_inference.core.interface import image_frame_from_cdr, image_frame_from_message
+from gps_denied_inference.ros.serialized_message import SerializedMessage
 
 __all__ = ["ImageTake", "image_take", "plain_image_take"]
 
@@ -50,25 +51,6 @@ class _Image(ctypes.Structure):
         ("is_bigendian", ctypes.c_uint8),
         ("step", ctypes.c_uint32),
         ("data", _Sequence),
-    )
-
-
-class _Allocator(ctypes.Structure):
-    """rcutils_allocator_t."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_void_p) for name in ("allocate", "deallocate", "reallocate", "zero_allocate", "state")
-    )
-
-
-class _SerializedMessage(ctypes.Structure):
-    """rmw_serialized_message_t, which is rcutils_uint8_array_t."""
-
-    _fields_ = (
-        ("buffer", ctypes.c_void_p),
-        ("buffer_length", ctypes.c_size_t),
-        ("buffer_capacity", ctypes.c_size_t),
-        ("allocator", _Allocator),
     )
 
 
@@ -167,15 +149,12 @@ class ImageTake:
         sent.header.frame_id, sent.header.stamp.sec, sent.header.stamp.nanosec = "camera", -5, 7
         content = serialize_message(sent)
         rmw = ctypes.CDLL(f"lib{get_rmw_implementation_identifier()}.so")
-        self._rcutils.rcutils_get_default_allocator.restype = _Allocator
         kind = ctypes.CDLL("libsensor_msgs__rosidl_typesupport_c.so")
         type_support = kind.rosidl_typesupport_c__get_message_type_support_handle__sensor_msgs__msg__Image
         type_support.restype = ctypes.c_void_p
-        rmw.rmw_deserialize.argtypes = (ctypes.POINTER(_SerializedMessage), ctypes.c_void_p, ctypes.POINTER(_Image))
+        rmw.rmw_deserialize.argtypes = (ctypes.POINTER(SerializedMessage), ctypes.c_void_p, ctypes.POINTER(_Image))
         buffer = ctypes.create_string_buffer(content, len(content))
-        serialized = _SerializedMessage(
-            ctypes.addressof(buffer), len(content), len(content), self._rcutils.rcutils_get_default_allocator()
-        )
+        serialized = SerializedMessage.of(buffer)
         message = self._message()
         status = rmw.rmw_deserialize(ctypes.byref(serialized), type_support(), message)
         if status != _RCL_OK:

@@ -28,13 +28,12 @@ from gps_denied_inference.core.pipeline import (
     MatchedFeatures,
     MatchingPipeline,
     MutualNearestMatching,
-    Processor,
     StampPairs,
 )
 from gps_denied_inference.ros.matcher_parameters import MATCHER_ENGINE_FIELDS, MATCHER_FIELDS
 from gps_denied_inference.ros.matching_engine import load_matching_engine
+from gps_denied_inference.ros.matching_node import MatchingNode, MatchingProcessor
 from gps_denied_inference.ros.parameters import NodeParameters
-from gps_denied_inference.ros.worker_node import WorkerNode
 
 __all__ = ["MatcherNode"]
 
@@ -50,7 +49,7 @@ class _MessagePair:
     second: Any
 
 
-class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
+class MatcherNode(MatchingNode[_MessagePair]):
     """Subscribes `local_features` and `reference_features`, publishes `feature_matches` and `/diagnostics`.
 
     Each message on `local_features` is matched with the latest that has come on `reference_features` since the node
@@ -67,40 +66,42 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
     """
 
     def __init__(self, name: str = "matcher_node", **node_options: Any) -> None:
-        self._network: MatchingPipeline | None = None
         self._reference: Any = None
         self._tiles: TileFeatures | None = None
         self._pairs: StampPairs[Any, Any] = StampPairs(_KEPT)
-        super().__init__(name, task="matching", resource_task="engine", **node_options)
+        super().__init__(name, task="matching", **node_options)
 
     def _declare_parameters(self) -> NodeParameters:
         return NodeParameters(self, fields=MATCHER_FIELDS, engine_fields=MATCHER_ENGINE_FIELDS)
 
-    def _load(self) -> Processor[_MessagePair, MatchedFeatures]:
+    def _prepare(self) -> bool:
         parameters = self._node_parameters
         path = parameters.text("tile_features")
         self._tiles = load_tile_features(Path(path).expanduser()) if path else None
-        camera = _camera(parameters, has_tiles=self._tiles is not None)
+        _camera(parameters, has_tiles=self._tiles is not None)
         refine_below_inliers = parameters.count("refine_below_inliers")
         is_nearest = parameters.text("matcher") == "mutual_nearest"
         if refine_below_inliers and not is_nearest:
             raise SettingsError(
                 "refine_below_inliers", refine_below_inliers, "0 where the network matches already (matcher: network)"
             )
+        return not is_nearest or refine_below_inliers > 0
+
+    def _processor(self, network: MatchingPipeline | None) -> MatchingProcessor[_MessagePair]:
+        parameters, tiles = self._node_parameters, self._tiles
+        is_nearest = parameters.text("matcher") == "mutual_nearest"
         nearest = MutualNearestMatching(
             min_similarity=lambda: parameters.number("min_similarity"),
             max_ratio=lambda: parameters.number("max_ratio"),
         )
-        if refine_below_inliers or not is_nearest:
-            self._network = self._loaded_network()
         matcher = FeatureMatcher(
-            nearest if is_nearest or self._network is None else self._network,
+            nearest if is_nearest or network is None else network,
             threshold_px=lambda: parameters.number("inlier_threshold_px"),
-            camera=camera,
-            refinement=self._network if is_nearest else None,
-            refine_below_inliers=refine_below_inliers,
+            camera=_camera(parameters, has_tiles=tiles is not None),
+            refinement=network if is_nearest else None,
+            refine_below_inliers=parameters.count("refine_below_inliers"),
         )
-        return _MessageProcessor(matcher, self._tiles)
+        return _MessageProcessor(network, matcher, tiles)
 
     def _loaded_network(self) -> MatchingPipeline:
         settings = self._node_parameters.settings()
@@ -116,9 +117,7 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
     def _unload(self) -> None:
         self._reference = self._tiles = None
         self._pairs.clear()
-        if self._network is not None and not self._is_hung:
-            self._network.close()
-        self._network = None
+        super()._unload()
 
     def _subscribe(self) -> None:
         self._listen(messages.LocalFeatures, "local_features", self._on_features)
@@ -164,12 +163,13 @@ class MatcherNode(WorkerNode[_MessagePair, MatchedFeatures]):
         return result.timings
 
     def _resource_status(self) -> TaskStatus:
-        if self._network is None and not self._configure_error:
+        network, failure = self._network, self._failure
+        if network is None and not failure:
             name = self._node_parameters.text("matcher")
             message = "mutual nearest neighbours need no engine" if name == "mutual_nearest" else "not configured"
             return TaskStatus("engine", Level.OK, message)
-        model = None if self._network is None else self._network.model
-        return engine_status(model, self.lifecycle_state, self._configure_error)
+        model = None if network is None else network.model
+        return engine_status(model, self.lifecycle_state, failure, reloads=self._reloads)
 
 
 def _camera(parameters: NodeParameters, *, has_tiles: bool) -> NDArray[np.float64] | None:
@@ -185,10 +185,9 @@ def _camera(parameters: NodeParameters, *, has_tiles: bool) -> NDArray[np.float6
     return np.array([[focal_px, 0.0, center_px[0]], [0.0, focal_px, center_px[1]], [0.0, 0.0, 1.0]])
 
 
-class _MessageProcessor:
-    """Reads the messages on the worker's thread: those that are not valid are counted like any that cannot be used."""
-
-    def __init__(self, matcher: FeatureMatcher, tiles: TileFeatures | None) -> None:
+class _MessageProcessor(MatchingProcessor[_MessagePair]):
+    def __init__(self, network: MatchingPipeline | None, matcher: FeatureMatcher, tiles: TileFeatures | None) -> None:
+        super().__init__(network)
         self._matcher = matcher
         self._tiles = tiles
 

@@ -9,19 +9,26 @@ from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_nam
 
 __all__ = ["MATCHER_ENGINE_FIELDS", "MATCHER_FIELDS", "MATCHING_FIELDS", "matching_engine_fields"]
 
-MATCHING_FIELDS: tuple[SettingField, ...] = fields_named(
-    "weights_dir",
-    "engine_store",
-    "require_signature",
-    "trusted_keys",
-    "gpu_memory_budget_bytes",
-    "fidelity_min_repeatability",
-    "allow_cpu_fallback",
-    "allow_ungated",
-    "enabled_runtimes",
-    "architecture_modules",
-    "accepted_licenses",
-    "per_frame_debug_log",
+MATCHING_FIELDS: tuple[SettingField, ...] = (
+    *fields_named(
+        "weights_dir",
+        "engine_store",
+        "require_signature",
+        "trusted_keys",
+        "gpu_memory_budget_bytes",
+        "fidelity_min_repeatability",
+        "allow_cpu_fallback",
+        "allow_ungated",
+        "enabled_runtimes",
+        "architecture_modules",
+        "accepted_licenses",
+        "per_frame_debug_log",
+    ),
+    replace(
+        fields_named("infer_deadline_ms")[0],
+        description="Work on one image that takes longer, ms, is abandoned and the engine loaded again; the second "
+        "time the process ends, for its supervisor to start it anew. 0: never.",
+    ),
 )
 """Of the network of a node that matches."""
 

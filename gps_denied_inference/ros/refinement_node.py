@@ -21,7 +21,7 @@ from gps_denied_inference.core.interface import (
     place_recognition_from_message,
     stamp_ns_from_message,
 )
-from gps_denied_inference.core.pipeline import FrameCounts, MatchedFeatures, MatchingPipeline, Processor
+from gps_denied_inference.core.pipeline import FrameCounts, MatchedFeatures, MatchingPipeline
 from gps_denied_inference.core.refinement import (
     DenseMatcher,
     MapTiles,
@@ -34,11 +34,11 @@ from gps_denied_inference.ros.engine_reports import EngineReports
 from gps_denied_inference.ros.hosted_engine import EngineReading
 from gps_denied_inference.ros.image_reception import ImageReception
 from gps_denied_inference.ros.matching_engine import load_matching_engine
+from gps_denied_inference.ros.matching_node import MatchingNode, MatchingProcessor
 from gps_denied_inference.ros.parameters import NodeParameters
 from gps_denied_inference.ros.qos import image_qos
 from gps_denied_inference.ros.refinement_parameters import REFINEMENT_ENGINE_FIELDS, REFINEMENT_FIELDS
 from gps_denied_inference.ros.thresholds import input_limits
-from gps_denied_inference.ros.worker_node import WorkerNode
 
 __all__ = ["RefinementNode"]
 
@@ -54,7 +54,7 @@ class _Found:
     places: Any
 
 
-class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
+class RefinementNode(MatchingNode[_Found]):
     """Subscribes images and `place_candidates`, publishes `refinement/feature_matches` and `/diagnostics`.
 
     The tile of an image's best candidate is cut out of the map at its place, heading and scale, and matched with the
@@ -74,7 +74,6 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
     _more_tasks = ("input",)
 
     def __init__(self, name: str = "refinement_node", **node_options: Any) -> None:
-        self._network: MatchingPipeline | None = None
         self._tiles: MapTiles | None = None
         self._memory_budget: MemoryBudget | None = None
         self._memory = MemoryMonitor()
@@ -84,32 +83,41 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
         self._pairs: RefinementPairs[Frame, Any] = RefinementPairs(1)
         self._is_pairing = False
         self._matches_topic = ""
-        super().__init__(name, task="refinement", resource_task="engine", **node_options)
+        super().__init__(name, task="refinement", **node_options)
         self._engine_reports = EngineReports(self, self._node_parameters, self._factory, topic_prefix=_PREFIX, label="")
 
     def _declare_parameters(self) -> NodeParameters:
         return NodeParameters(self, fields=REFINEMENT_FIELDS, engine_fields=REFINEMENT_ENGINE_FIELDS)
 
-    def _load(self) -> Processor[_Found, MatchedFeatures]:
+    def _prepare(self) -> bool:
         parameters = self._node_parameters
-        settings = parameters.settings()
-        self._log_bridge.install(is_debug=settings.per_frame_debug_log)
         self._tiles = self._loaded_tiles()
-        self._memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
-        self._network = load_matching_engine(
-            settings, OutputKind.CORRESPONDENCES, self.get_logger(), "refinement", self._memory_budget
-        )
+        self._memory_budget = MemoryBudget(parameters.settings().gpu_memory_budget_bytes)
         self._pairs = RefinementPairs(
             parameters.count("max_waiting_images"), parameters.count("refine_below_inliers"), self._is_judged
         )
         self._memory.forget()
+        return True
+
+    def _loaded_network(self) -> MatchingPipeline:
+        settings = self._node_parameters.settings()
+        self._log_bridge.install(is_debug=settings.per_frame_debug_log)
+        return load_matching_engine(
+            settings, OutputKind.CORRESPONDENCES, self.get_logger(), "refinement", self._memory_budget
+        )
+
+    def _processor(self, network: MatchingPipeline | None) -> MatchingProcessor[_Found]:
+        parameters = self._node_parameters
+        assert network is not None
+        assert self._tiles is not None
         return _MessageProcessor(
+            network,
             DenseMatcher(
-                self._network,
+                network,
                 self._tiles,
                 threshold_px=lambda: parameters.number("inlier_threshold_px"),
                 candidates=lambda: parameters.count("candidates"),
-            )
+            ),
         )
 
     def _loaded_tiles(self) -> MapTiles:
@@ -146,9 +154,7 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
             self._reception = None
         self._engine_reports.end()
         self._tiles = self._memory_budget = None
-        if self._network is not None and not self._is_hung:
-            self._network.close()
-        self._network = None
+        super()._unload()
 
     def _subscribe(self) -> None:
         assert self._network is not None
@@ -220,8 +226,9 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
     # Reports, on the executor's thread.
 
     def _resource_status(self) -> TaskStatus:
-        model = None if self._network is None else self._network.model
-        status = engine_status(model, self.lifecycle_state, self._configure_error)
+        network = self._network
+        model = None if network is None else network.model
+        status = engine_status(model, self.lifecycle_state, self._failure, reloads=self._reloads)
         if self._tiles is None:
             return status
         index = self._tiles.index
@@ -234,14 +241,15 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
         return (input_status(self._reception.reading(), self._is_pairing, input_limits(self._node_parameters)),)
 
     def _tell(self, statuses: Sequence[TaskStatus]) -> None:
-        model = None if self._network is None else self._network.model
+        network = self._network
+        model = None if network is None else network.model
         self._engine_reports.follow_camera_id(model)
         reserved = 0 if self._memory_budget is None else sum(self._memory_budget.snapshot().values())
         self._engine_reports.publish_health(
             EngineReading(
                 model=model,
-                failure="",
-                reloads=0,
+                failure="" if self._recovery is None else self._recovery.complaint,
+                reloads=self._reloads,
                 changes=(),
                 is_working=self._is_pairing,
                 counts=self._counts(),
@@ -257,10 +265,9 @@ class RefinementNode(WorkerNode[_Found, MatchedFeatures]):
         )
 
 
-class _MessageProcessor:
-    """Reads the message on the worker's thread: one that is not valid is counted like any that cannot be used."""
-
-    def __init__(self, matcher: DenseMatcher) -> None:
+class _MessageProcessor(MatchingProcessor[_Found]):
+    def __init__(self, network: MatchingPipeline, matcher: DenseMatcher) -> None:
+        super().__init__(network)
         self._matcher = matcher
 
     def warm_up_thread(self) -> None:

@@ -10,6 +10,9 @@ from gps_denied_inference.ros.worker_parameters import WORKER_FIELDS, fields_nam
 
 __all__ = ["REFINEMENT_ENGINE_FIELDS", "REFINEMENT_FIELDS"]
 
+_DEADLINE_MS = 30000.0
+"""All of an image's candidates, on a processor alone."""
+
 REFINEMENT_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "index",
@@ -64,7 +67,7 @@ REFINEMENT_FIELDS: tuple[SettingField, ...] = (
         maximum=100,
     ),
     replace(fields_named("engines")[0], description="Names of the engines to load; exactly one."),
-    *MATCHING_FIELDS,
+    *(replace(item, default=_DEADLINE_MS) if item.name == "infer_deadline_ms" else item for item in MATCHING_FIELDS),
     *fields_named(
         "camera_id", "image_transport", "input_min_rate_hz", "input_max_jitter_ms", "input_future_tolerance_ms"
     ),

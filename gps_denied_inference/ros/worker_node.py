@@ -128,6 +128,7 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
             max_frame_age_ms=parameters.number("max_frame_age_ms"),
             publish=self._publish,
             on_error=self._on_error,
+            on_late_return=self._on_late_return,
         )
         kind, topic = self._output
         qos = features_qos(parameters.text("output_reliability"), parameters.count("output_depth"))
@@ -206,6 +207,9 @@ class WorkerNode(GuardedLifecycleNode, Generic[_Item, _Result]):
     def _on_error(self, reason: DropReason, error: Exception) -> None:
         self._last_error = str(error)
         self.get_logger().error(f"message dropped ({reason.value}): {error}", throttle_duration_sec=5.0)
+
+    def _on_late_return(self, processor: Processor[_Item, _Result]) -> None:
+        """Give back what a call held that was abandoned and returned after all. On its thread."""
 
     # Reports, on the executor's thread.
 

@@ -22,6 +22,7 @@ import numpy as np
 from gps_denied_inference.cli.benchmarks.processor_time import processor_seconds
 from gps_denied_inference.core.errors import ReplayError
 from gps_denied_inference.ros.allocator import keep_large_buffers
+from gps_denied_inference.ros.serialized_message import SerializedMessage
 
 __all__ = ["Answer", "Camera", "Traffic", "run_traffic"]
 
@@ -145,8 +146,7 @@ def run_traffic(camera: Camera, node_pid: int, environment: Mapping[str, str]) -
 
 
 def _send(camera: Camera, node_pid: int) -> Traffic:
-    # rclpy copies what it publishes into fresh memory, which a camera driver does not; page faults on top of that would
-    # be no property of any node that receives.
+    # Fast DDS copies what is published into fresh memory; page faults would be no property of any node that receives.
     keep_large_buffers()
     import rclpy
     from rclpy.context import Context
@@ -192,12 +192,10 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
                 raise ReplayError(f"no node subscribed to 'image' within {_CONNECT_TIMEOUT_S:g} s; see its log")
             time.sleep(0.02)
         time.sleep(_SETTLE_S)
-        cdr: bytes = serialize_message(_image(camera))
-        # Written in place, though Python means bytes to be constant: a new object for each stamp would be one more
-        # copy of the image inside the latency, and a camera driver makes none.
-        stamp_address = ctypes.cast(ctypes.c_char_p(cdr), ctypes.c_void_p).value
-        assert stamp_address is not None
-        stamp_address += _STAMP_OFFSET
+        cdr = ctypes.create_string_buffer(content := serialize_message(_image(camera)), len(content))
+        # As a driver in C++ does it: rclpy would copy the image once more before it is handed over.
+        publish, serialized = ctypes.CDLL("librcl.so").rcl_publish_serialized_message, SerializedMessage.of(cdr)
+        publish.argtypes = (ctypes.c_void_p, ctypes.POINTER(SerializedMessage), ctypes.c_void_p)
         sender_ms = []
         cpu_s, start = processor_seconds(node_pid), time.monotonic()
         for number in range(camera.count):
@@ -205,8 +203,10 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
                 time.sleep(max(0.0, start + number / camera.rate_hz - time.monotonic()))
             is_answered.clear()
             now_ns = time.time_ns()
-            ctypes.memmove(stamp_address, _STAMP.pack(now_ns // 10**9, now_ns % 10**9), _STAMP.size)
-            publisher.publish(cdr)
+            _STAMP.pack_into(cdr, _STAMP_OFFSET, now_ns // 10**9, now_ns % 10**9)
+            with publisher.handle as handle:
+                if status := publish(handle.pointer, serialized, None):
+                    raise ReplayError(f"rcl_publish_serialized_message returned {status}")
             sender_ms.append((time.time_ns() - now_ns) / 1e6)
             if camera.rate_hz <= 0:
                 is_answered.wait(_ANSWER_TIMEOUT_S)
