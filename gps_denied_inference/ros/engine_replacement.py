@@ -39,7 +39,8 @@ class EngineReplacement:
         node: owns the service.
         engines: of the node by name, the first one being meant where a request names none.
         load: makes the pipeline of one engine of these settings; called on the loading thread.
-        tell_model: publishes what an engine runs now; called on the executor's thread.
+        tell_model: publishes what an engine runs now, and which runtime the settings ask for; called on the
+            executor's thread.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class EngineReplacement:
         engines: Mapping[str, HostedEngine],
         *,
         load: Callable[[Settings, str], Pipeline],
-        tell_model: Callable[[str, ModelIdentity], None],
+        tell_model: Callable[[str, ModelIdentity, str], None],
     ) -> None:
         self._node = node
         self._engines = engines
@@ -117,7 +118,7 @@ class EngineReplacement:
             raise error
         in_work = engine.model
         if in_work is not None:
-            self._tell_model(engine.name, in_work)
+            self._tell_model(engine.name, in_work, engine.requested_runtime)
         now = None if engine.pipeline is None else engine.pipeline.model
         if now is None:
             raise InferenceError("the new engine was taken out again at once: it hung, or the node was cleaned up")

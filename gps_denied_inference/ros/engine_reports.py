@@ -68,12 +68,12 @@ class EngineReports:
     def task_names(self) -> Sequence[str]:
         return tuple(task + self._suffix for task in ENGINE_TASKS)
 
-    def begin(self, model: ModelIdentity) -> None:
+    def begin(self, model: ModelIdentity, requested_runtime: str) -> None:
         """Report an engine that has just been configured: its counters start anew."""
         self._window = RecentCounts(_WINDOW_S)
         topic = f"{self._topic_prefix}model_info"
         self._model_info_publisher = self._node.create_publisher(messages.ModelInfo, topic, LATCHED)
-        self.publish_model_info(model)
+        self.publish_model_info(model, requested_runtime)
 
     def end(self) -> None:
         """Take back what was said of a configured engine; engine_health goes on. Idempotent."""
@@ -81,20 +81,30 @@ class EngineReports:
             self._node.destroy_publisher(self._model_info_publisher)
             self._model_info_publisher = None
 
-    def publish_model_info(self, model: ModelIdentity) -> None:
-        """Publish what is loaded, while the node is configured; from any thread."""
+    def publish_model_info(self, model: ModelIdentity, requested_runtime: str) -> None:
+        """Publish what is loaded, while the node is configured; from any thread.
+
+        Args:
+            requested_runtime: of the settings; a rung of the degradation ladder may run another one.
+        """
         publisher = self._model_info_publisher
         if publisher is None:
             return
         self._published_camera_id = self._parameters.text("camera_id")
         publisher.publish(
-            model_info_message(self._factory, model, stamp_ns=self._now_ns(), camera_id=self._published_camera_id)
+            model_info_message(
+                self._factory,
+                model,
+                stamp_ns=self._now_ns(),
+                camera_id=self._published_camera_id,
+                requested_runtime=requested_runtime,
+            )
         )
 
-    def follow_camera_id(self, model: ModelIdentity | None) -> None:
+    def follow_camera_id(self, model: ModelIdentity | None, requested_runtime: str) -> None:
         """Publish the model anew when the camera's name has changed."""
         if model is not None and self._published_camera_id != self._parameters.text("camera_id"):
-            self.publish_model_info(model)
+            self.publish_model_info(model, requested_runtime)
 
     def statuses(self, reading: EngineReading, configure_error: str) -> list[TaskStatus]:
         """Judge the engine, once a report."""

@@ -77,7 +77,7 @@ class EngineHost:
         load: makes the pipeline of one engine of these settings, gated and checked, within the node's memory budget.
         thermal: the latest thermal state, without waiting.
         report: publishes the node's reports at once; on the executor's thread.
-        tell_model: publishes what an engine runs now, from any thread.
+        tell_model: publishes what an engine runs now, and which runtime the settings ask for; from any thread.
         give_up: told why the process must end.
     """
 
@@ -87,7 +87,7 @@ class EngineHost:
     load: Callable[[Settings, str], Pipeline]
     thermal: Callable[[], ThermalState]
     report: Callable[[], None]
-    tell_model: Callable[[str, ModelIdentity], None]
+    tell_model: Callable[[str, ModelIdentity, str], None]
     give_up: Callable[[str], None]
 
 
@@ -137,6 +137,11 @@ class HostedEngine:
         return None if self._pipeline is None else self._pipeline.model
 
     @property
+    def requested_runtime(self) -> str:
+        """Of the settings; a rung of the ladder may run another one. Empty while nothing is loaded."""
+        return "" if self._settings is None else self._settings.engine(self.name).runtime.value
+
+    @property
     def priority(self) -> int:
         """In the turns of its device; the higher, the sooner."""
         return 0 if self._worker is None else self._worker.priority
@@ -180,7 +185,7 @@ class HostedEngine:
                 limit_rate=self._limit_rate,
                 thermal=self._host.thermal,
                 counts=self._ledger.counts,
-                on_model=lambda model: self._host.tell_model(self.name, model),
+                on_model=lambda model: self._host.tell_model(self.name, model, self.requested_runtime),
                 logger=node.get_logger(),
             )
             rungs = ", ".join(f"'{rung.name}'" for rung in ladder.ladder.rungs)
@@ -278,7 +283,7 @@ class HostedEngine:
             latency=self._latency.summary(),
             last_error=self._last_error,
             ladder=LadderState() if self._degradation is None else self._degradation.state(),
-            requested_runtime="" if self._settings is None else self._settings.engine(self.name).runtime.value,
+            requested_runtime=self.requested_runtime,
             output_qos_incompatibility="" if self._publisher is None else self._output_qos.complaint(self._publisher),
         )
 

@@ -146,8 +146,8 @@ class InferenceNode(GuardedLifecycleNode):
         )
         self._memory_budget = MemoryBudget(settings.gpu_memory_budget_bytes)
         self._decoder = SharedDecoder() if len(self._engines) > 1 else None
-        models = {name: engine.load(settings) for name, engine in self._engines.items()}
-        devices = [model.configuration.effective_device for model in models.values()]
+        models = {name: (engine.load(settings), engine.requested_runtime) for name, engine in self._engines.items()}
+        devices = [model.configuration.effective_device for model, _ in models.values()]
         turns = {device: Turns() for device in devices if devices.count(device) > 1}
         for engine, device in zip(self._engines.values(), devices, strict=True):
             engine.configure(turns.get(device))

@@ -103,11 +103,15 @@ class NodeReports:
         self._report_timer: Any = None
         self._create_report_timer()
 
-    def begin(self, models: Mapping[str, ModelIdentity], thermal_poll_hz: float) -> None:
-        """Report a node that has just been configured with these engines: its counters start anew."""
+    def begin(self, models: Mapping[str, tuple[ModelIdentity, str]], thermal_poll_hz: float) -> None:
+        """Report a node that has just been configured: its counters start anew.
+
+        Args:
+            models: what each engine runs, with the runtime that the settings ask for.
+        """
         self._memory.forget()
-        for name, model in models.items():
-            self._engines[name].begin(model)
+        for name, (model, requested_runtime) in models.items():
+            self._engines[name].begin(model, requested_runtime)
         self._create_report_timer()
         self.publish_thermal_state()
         self._thermal_ticker = Ticker("thermal-state", 1.0 / thermal_poll_hz, self.publish_thermal_state)
@@ -120,9 +124,9 @@ class NodeReports:
         for reports in self._engines.values():
             reports.end()
 
-    def publish_model_info(self, name: str, model: ModelIdentity) -> None:
+    def publish_model_info(self, name: str, model: ModelIdentity, requested_runtime: str) -> None:
         """Publish what an engine runs now, while the node is configured; from any thread."""
-        self._engines[name].publish_model_info(model)
+        self._engines[name].publish_model_info(model, requested_runtime)
 
     def publish_thermal_state(self, state: ThermalState | None = None) -> None:
         """Publish this state, or the latest, from any thread: the polling one tells of each flip."""
@@ -138,7 +142,7 @@ class NodeReports:
         statuses: list[TaskStatus] = []
         for name, engine in reading.engines.items():
             reports = self._engines[name]
-            reports.follow_camera_id(engine.model)
+            reports.follow_camera_id(engine.model, engine.requested_runtime)
             own = reports.statuses(engine, reading.configure_error)
             reports.publish_health(engine, [*own, *shared], reading.camera, memory)
             statuses += own

@@ -163,7 +163,7 @@ class RefinementNode(MatchingNode[_Found]):
         if parameters.count("refine_below_inliers"):
             self._listen(messages.FeatureMatches, "feature_matches", self._on_matches)
             self._matches_topic = self._inputs[-1].topic_name
-        self._engine_reports.begin(self._network.model)
+        self._engine_reports.begin(self._network.model, self._network.model.runtime_label.value)
         self._reception = ImageReception(
             self,
             is_compressed=parameters.text("image_transport") == "compressed",
@@ -243,7 +243,8 @@ class RefinementNode(MatchingNode[_Found]):
     def _tell(self, statuses: Sequence[TaskStatus]) -> None:
         network = self._network
         model = None if network is None else network.model
-        self._engine_reports.follow_camera_id(model)
+        runtime = "" if model is None else model.runtime_label.value
+        self._engine_reports.follow_camera_id(model, runtime)
         reserved = 0 if self._memory_budget is None else sum(self._memory_budget.snapshot().values())
         self._engine_reports.publish_health(
             EngineReading(
@@ -256,7 +257,7 @@ class RefinementNode(MatchingNode[_Found]):
                 latency=self._latency.summary(),
                 last_error=self._last_error,
                 ladder=LadderState(),
-                requested_runtime="" if model is None else model.runtime_label.value,
+                requested_runtime=runtime,
                 output_qos_incompatibility="",
             ),
             statuses,

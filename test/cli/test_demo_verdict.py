@@ -33,6 +33,8 @@ def test_each_bad_figure_is_named() -> None:
     assert "recall@1 is 0.890" in judged(replace(good, score=replace(good.score, recall_at_1=0.89)))[0]
     assert "too easy" in judged(replace(good, random_score=replace(good.random_score, recall_at_1=0.7)))[0]
     assert "10 were recorded" in judged(replace(good, accounting=replace(good.accounting, messages_recorded=10)))[0]
+    slow = replace(good.accounting, frames_published=9, frames_dropped={"overwritten": 11}, messages_recorded=9)
+    assert "9 of 20 frames were published, expected a share" in judged(replace(good, accounting=slow))[0]
     apart = replace(good.agreement, cosine_min=0.998)
     assert "onnx_trt_ep and pytorch_fp16 disagree" in judged(replace(good, agreement=apart))[0]
     refinement = good.refinement

@@ -100,3 +100,4 @@ def test_set_up_and_use_leave_nothing_in_the_home_folder_but_caches_and_logs(
     code = "import rclpy; rclpy.init(); rclpy.shutdown()"
     subprocess.run(["bash", "-c", f'. {tree}/env.sh && python -c "{code}"'], env=sourced, check=True, timeout=60)
     assert {file.name for file in Path(sourced["HOME"]).iterdir()} <= {".cache", ".ros"}
+    assert {file.name for file in Path(sourced["HOME"]).glob(".cache/*")} <= {"pip"}

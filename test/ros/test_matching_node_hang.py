@@ -51,10 +51,11 @@ def test_hung_network_is_told_loaded_again_and_works_on(bench: NodeBench) -> Non
 
     wait_for(has_hung, "the hang")
     engine = f"{_CASE.node}: engine"
-    wait_for(
-        lambda: any(told.level == b"\x02" and "has not returned for" in told.message for told in bench.statuses(engine)),
-        "the hang on /diagnostics",
-    )
+
+    def is_told() -> bool:
+        return any(told.level == b"\x02" and "has not returned for" in told.message for told in bench.statuses(engine))
+
+    wait_for(is_told, "the hang on /diagnostics")
     node.wait_for_log("was loaded again and works")
     wait_for(lambda: health[-1].engine_reloads == 1, "the reload in engine_health")
     status = bench.wait_for_status(engine, b"\x01", "did not pass the engine gate")

@@ -220,6 +220,29 @@ def test_deactivation_cleanup_and_load_engine_go_together_with_the_ladder(
     assert node.end() == 0
 
 
+def test_rung_of_another_runtime_is_told_beside_the_one_that_was_asked_for(
+    client: Client, launcher: NodeLauncher, tmp_path: Path
+) -> None:
+    """Under memory pressure, as any use of memory is too much while the limit is 1 %."""
+    rung = "{name: real, runtime: pytorch_fp16, model: efficientnet_lite0_grid, precision: fp32, device: cpu}"
+    node = launcher.start(
+        *fake_parameters(tmp_path, "latency_ms: 2.0"),
+        *_QUICK,
+        "degradation_memory_share:=0.01",
+        "degradation_allow_other_space:=true",
+        _ladder(tmp_path, rung),
+    )
+    health, infos = client.health(), client.model_info()
+    client.bring_up()
+    wait_for(lambda: infos and infos[-1].runtime != "fake", "the model_info of the rung")
+    assert (infos[0].requested_runtime, infos[0].runtime) == ("fake", "fake")
+    assert (infos[-1].requested_runtime, infos[-1].runtime) == ("fake", "pytorch_fp16")
+    assert infos[-1].requested_provider == infos[-1].provider != ""
+    report = wait_for(lambda: health[-1].rung == 1 and health[-1], "the rung in engine_health")
+    assert (report.requested_runtime, report.runtime) == ("fake", "pytorch_fp16")
+    assert node.end() == 0
+
+
 def test_rung_of_fewer_keypoints_really_sends_fewer(client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
     """A real network, under memory pressure: any use of memory is too much while the limit is 1 %."""
     node = launcher.start(

@@ -122,6 +122,19 @@ def test_machine_without_gpu_refuses_at_configure(client: Client, launcher: Node
         (("allow_ungated:=true", "primary.device:=gpu"), "primary.device"),
         (("allow_ungated:=true", "enabled_runtimes:=['fake']"), "pytorch_fp16"),
         (("allow_ungated:=true", "architecture_modules:=['no_such_module']"), "no_such_module"),
+        (
+            ("allow_ungated:=true", "allow_cpu_fallback:=true", "primary.model:=superpoint"),
+            "accepted_licenses: [LicenseRef-MagicLeap-SuperPoint]",
+        ),
+        (
+            (
+                "allow_ungated:=true",
+                "allow_cpu_fallback:=true",
+                "primary.model:=superpoint",
+                "accepted_licenses:=['LicenseRef-MagicLeap-SuperPoint']",
+            ),
+            "weights_dir",
+        ),
     ],
 )
 def test_configure_that_cannot_work_says_why_and_leaves_the_node_usable(

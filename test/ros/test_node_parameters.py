@@ -18,7 +18,7 @@ from bond_stand_in import with_bondpy
 from local_node import local_node
 from node_harness import Client, NodeLauncher, image_message, wait_for
 from node_parameters import REAL_ENGINE, fake_parameters
-from rclpy.qos import ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from small_engines import HOST_NAME, add_engine
 from std_msgs.msg import String
 
@@ -288,10 +288,20 @@ def check_image_transport(bench: Bench) -> None:
 
 
 def check_input_reliability(bench: Bench) -> None:
-    bench.start("input_reliability:=reliable")
+    bench.start()
     bench.client.bring_up()
     infos = wait_for(lambda: bench.client.node.get_subscriptions_info_by_topic("/image"), "the subscription")
-    assert infos[0].qos_profile.reliability is ReliabilityPolicy.RELIABLE
+    assert infos[0].qos_profile.reliability is ReliabilityPolicy.BEST_EFFORT
+    assert infos[0].qos_profile.durability is DurabilityPolicy.VOLATILE
+    assert bench.client.change_state("deactivate") and bench.client.change_state("cleanup")
+    assert bench.client.set_parameter("input_reliability", "reliable") == (True, "")
+    bench.client.bring_up()
+
+    def is_reliable() -> bool:
+        now = bench.client.node.get_subscriptions_info_by_topic("/image")
+        return [info.qos_profile.reliability for info in now] == [ReliabilityPolicy.RELIABLE]
+
+    wait_for(is_reliable, "the reliable subscription in place of the other")
 
 
 def check_input_depth(bench: Bench) -> None:
@@ -308,10 +318,22 @@ def _depth_of_image_subscription(bench: Bench, depth: int) -> int:
 
 
 def check_output_reliability(bench: Bench) -> None:
-    bench.start("output_reliability:=best_effort")
+    bench.start()
     bench.client.bring_up()
     infos = wait_for(lambda: bench.client.node.get_publishers_info_by_topic("/global_descriptor"), "the publisher")
-    assert infos[0].qos_profile.reliability is ReliabilityPolicy.BEST_EFFORT
+    assert infos[0].qos_profile.reliability is ReliabilityPolicy.RELIABLE
+    latched = wait_for(lambda: bench.client.node.get_publishers_info_by_topic("/model_info"), "the latched publisher")
+    assert latched[0].qos_profile.reliability is ReliabilityPolicy.RELIABLE
+    assert latched[0].qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
+    assert bench.client.change_state("deactivate") and bench.client.change_state("cleanup")
+    assert bench.client.set_parameter("output_reliability", "best_effort") == (True, "")
+    bench.client.bring_up()
+
+    def is_best_effort() -> bool:
+        now = bench.client.node.get_publishers_info_by_topic("/global_descriptor")
+        return [info.qos_profile.reliability for info in now] == [ReliabilityPolicy.BEST_EFFORT]
+
+    wait_for(is_best_effort, "the best-effort publisher in place of the other")
 
 
 def check_output_depth(bench: Bench) -> None:

@@ -201,6 +201,12 @@ def missed_bounds(
             f"{agreement.flown} and {agreement.baseline} disagree: cosine {agreement.cosine_min:.6f} on one frame, "
             f"below {plan.minimum_agreement:g}"
         )
+    if not accounting.frames_published >= plan.minimum_published_share * accounting.frames_in:
+        problems.append(
+            f"{accounting.frames_published} of {accounting.frames_in} frames were published, expected a share of at "
+            f"least {plan.minimum_published_share:g}; end what else keeps this computer busy, and look at the drops by "
+            "reason"
+        )
     if live.interruption:
         problems.append(f"the replay was interrupted: {live.interruption}")
     if live.exit_status != 0:

@@ -32,6 +32,8 @@ class DemoPlan:
         minimum_inliers: that a homography needs to be believed. Of true tiles 54 and more were seen, four points agree
             on any.
         maximum_refined_share: median error of the refined positions as a share of that of the same frames' best tiles.
+        minimum_published_share: of the frames that were sent. A computer that does other work too drops some,
+            overwritten by newer ones; a way that is broken drops most.
         minimum_coverage: share of the frames that must be refined; how many are, the computer's speed decides.
         heat: the heat episode.
     """
@@ -48,6 +50,7 @@ class DemoPlan:
     frame_keypoints: int = 512
     minimum_inliers: int = 15
     maximum_refined_share: float = 0.6
+    minimum_published_share: float = 0.5
     minimum_coverage: float = 0.1
     heat: HeatPlan = field(default_factory=HeatPlan)
 
@@ -70,6 +73,7 @@ def quick_plan() -> DemoPlan:
         minimum_recall_at_1=0.0,
         minimum_gain=-1.0,
         maximum_refined_share=math.inf,
+        minimum_published_share=0.0,
         minimum_coverage=0.0,
         heat=HeatPlan(LOCAL_MODEL, 0.5, (2.5, 5.0), dwell_s=0.5, stable_s=0.5, smaller_input=None, judges_steps=False),
     )

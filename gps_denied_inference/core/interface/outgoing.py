@@ -69,8 +69,15 @@ def features_message(
     )
 
 
-def model_info_message(factory: MessageFactory, model: ModelIdentity, *, stamp_ns: int, camera_id: str) -> Any:
-    """Return the `ModelInfo` message of a loaded engine."""
+def model_info_message(
+    factory: MessageFactory, model: ModelIdentity, *, stamp_ns: int, camera_id: str, requested_runtime: str = ""
+) -> Any:
+    """Return the `ModelInfo` message of a loaded engine.
+
+    Args:
+        stamp_ns: when the engine became ready, ns.
+        requested_runtime: of the settings; empty: that of the model.
+    """
     spec, configuration = model.spec, model.configuration
     return factory.make(
         "ModelInfo",
@@ -92,11 +99,13 @@ def model_info_message(factory: MessageFactory, model: ModelIdentity, *, stamp_n
         input_width=spec.preprocess.width,
         resize_mode=spec.preprocess.resize_mode.value,
         preprocess_sha256=spec.preprocess.sha256,
+        requested_runtime=requested_runtime or model.runtime_label.value,
         runtime=model.runtime_label.value,
         requested_precision=configuration.requested_precision.value,
         effective_precision=configuration.effective_precision.value,
         requested_device=configuration.requested_device,
         effective_device=configuration.effective_device,
+        requested_provider=configuration.requested_provider or configuration.provider,
         provider=configuration.provider,
         fallback_reason=configuration.fallback_reason,
         is_gated=model.is_gated,
