@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 in_environment = . ./env.sh &&
-# What must not wait for a processor that another test holds. All others run two at a time; when a test brings its
+# What must not wait for a processor that another test holds. All others run three at a time; when a test brings its
 # process down the run ends (a restarted one waits for ever).
 alone = test/ros/test_node_overload.py test/ros/test_node_degradation.py test/ros/test_node_hang.py
 
@@ -17,7 +17,7 @@ lint: setup ## Style, types and the layers of the package
 	@$(in_environment) sh scripts/lint.sh
 
 test: lint ## Lint and all tests but the long ones
-	@$(in_environment) python -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(alone:%=--ignore=%)
+	@$(in_environment) python -m pytest -n 3 --dist loadfile --max-worker-restart=0 $(alone:%=--ignore=%)
 	@$(in_environment) python -m pytest $(alone)
 
 test-long: setup ## What takes longer; writes a dated record to docs/measurements

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aggregator_groups import aggregator_groups, takers
 from node_bench import NodeBench, node_bench
 from node_feeds import CASES, Feed, NodeCase
 from node_harness import Client, NodeProcess, wait_for
@@ -120,6 +121,14 @@ def test_life_goes_its_way_and_impossible_transitions_are_refused_and_survived(r
         assert running.change(transition)
         assert running.state() == NEXT[state][transition]
     assert "is not possible in state 'unconfigured'; possible: configure" in running.process.log
+
+
+@every_node_with_input
+def test_every_status_lands_in_one_group_of_the_aggregator(running: Running) -> None:
+    running.bench.next_status(f"{running.case.node}: {running.case.task}")
+    names = {status.name for array in list(running.bench.diagnostics) for status in array.status}
+    assert len(names) >= 2
+    assert {name: len(takers(aggregator_groups(), name)) for name in names} == dict.fromkeys(names, 1)
 
 
 @every_node

@@ -131,9 +131,7 @@ def test_invalid_or_inconsistent_message_is_refused(factory: RosbagsMessageFacto
 def test_model_info_says_what_was_asked_for_and_what_runs(factory: RosbagsMessageFactory) -> None:
     model = _model("xfeat")
     model = replace(model, configuration=replace(model.configuration, requested_provider="cuda"))
-    message = model_info_message(
-        factory, model, stamp_ns=_STAMP_NS, camera_id="nadir", requested_runtime="onnx_trt_ep"
-    )
+    message = model_info_message(factory, model, stamp_ns=_STAMP_NS, camera_id="nadir", requested_runtime="onnx_trt_ep")
     received = _round_trip(factory, message)
     assert (received.requested_runtime, received.runtime) == ("onnx_trt_ep", "pytorch_fp16")
     assert (received.requested_provider, received.provider) == ("cuda", "torch")
