@@ -70,6 +70,8 @@ def test_engine_that_does_not_return_is_left_to_its_thread_and_the_others_are_gi
 def test_matcher_that_does_not_return_is_left_to_its_thread(is_hung: bool) -> None:
     network = Network()
     node: Any = MagicMock(_network=network, _worker=SimpleNamespace(abandon=lambda: is_hung), _inputs=[])
+    # For super(), which asks whether it is one.
+    node.__class__ = MatcherNode
     node._unload = lambda: MatcherNode._unload(node)
     WorkerNode.release(node)
     assert network.is_closed == (not is_hung)

@@ -214,7 +214,10 @@ def test_engine_names_that_cannot_be_topics_end_the_process_in_a_sentence(launch
 
 
 def test_descriptors_and_features_of_real_networks_come_from_one_node(client: Client, launcher: NodeLauncher) -> None:
-    launcher.start(*REAL_ENGINE, "engines:=['primary','features']", "features.model:=xfeat", "features.top_k:=256")
+    # The second engine waits for the first one, however long that takes on a busy machine.
+    patient = "max_frame_age_ms:=60000.0"
+    features = ("engines:=['primary','features']", "features.model:=xfeat", "features.top_k:=256")
+    launcher.start(*REAL_ENGINE, *features, patient)
     reports = Reports(client)
     client.bring_up()
     publisher = client.image_publisher()

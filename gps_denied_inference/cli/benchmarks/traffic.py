@@ -204,8 +204,8 @@ def _send(camera: Camera, node_pid: int) -> Traffic:
             is_answered.clear()
             now_ns = time.time_ns()
             _STAMP.pack_into(cdr, _STAMP_OFFSET, now_ns // 10**9, now_ns % 10**9)
-            with publisher.handle as handle:
-                if status := publish(handle.pointer, serialized, None):
+            with publisher.handle:
+                if status := publish(publisher.handle.pointer, serialized, None):
                     raise ReplayError(f"rcl_publish_serialized_message returned {status}")
             sender_ms.append((time.time_ns() - now_ns) / 1e6)
             if camera.rate_hz <= 0:
