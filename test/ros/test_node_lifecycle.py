@@ -2,10 +2,13 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import Transition
 from node_harness import Client, NodeLauncher, wait_for
+
+from gps_denied_inference.core.settings import ENGINE_FIELDS, GENERAL_FIELDS
 
 _TRANSITIONS = ("configure", "activate", "deactivate", "cleanup")
 _POSSIBLE = {
@@ -110,43 +113,64 @@ def test_machine_without_gpu_refuses_at_configure(client: Client, launcher: Node
     assert node.end() == 0
 
 
-@pytest.mark.parametrize(
-    ("parameters", "sentence"),
-    [
-        (("allow_cpu_fallback:=true",), "allow_ungated:=true"),
-        (("allow_ungated:=true", "allow_cpu_fallback:=true", "primary.checkpoint:=/no/such.pt"), "/no/such.pt"),
-        (("allow_ungated:=true", "primary.model:=xfaet"), "xfeat"),
-        (("allow_ungated:=true", "primary.runtime:=tensorrt"), "tensorrt"),
-        (("allow_ungated:=true", "primary.runtime:=onnx_trt_ep"), "onnx_trt_ep"),
-        (("allow_ungated:=true", "primary.runtime:=fake"), "primary.checkpoint"),
-        (("allow_ungated:=true", "primary.device:=gpu"), "primary.device"),
-        (("allow_ungated:=true", "enabled_runtimes:=['fake']"), "pytorch_fp16"),
-        (("allow_ungated:=true", "architecture_modules:=['no_such_module']"), "no_such_module"),
-        (
-            ("allow_ungated:=true", "allow_cpu_fallback:=true", "primary.model:=superpoint"),
-            "accepted_licenses: [LicenseRef-MagicLeap-SuperPoint]",
-        ),
-        (
-            (
-                "allow_ungated:=true",
-                "allow_cpu_fallback:=true",
-                "primary.model:=superpoint",
-                "accepted_licenses:=['LicenseRef-MagicLeap-SuperPoint']",
-            ),
-            "weights_dir",
-        ),
-    ],
+_LICENSE = "LicenseRef-MagicLeap-SuperPoint"
+_UNGATED = {"allow_ungated": True}
+_ON_THE_CPU = {**_UNGATED, "allow_cpu_fallback": True}
+_REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"allow_cpu_fallback": True}, "allow_ungated:=true"),
+    ({**_ON_THE_CPU, "primary.checkpoint": "/no/such.pt"}, "/no/such.pt"),
+    ({**_UNGATED, "primary.model": "xfaet"}, "xfeat"),
+    ({**_UNGATED, "primary.runtime": "tensorrt"}, "tensorrt"),
+    ({**_UNGATED, "primary.runtime": "onnx_trt_ep"}, "onnx_trt_ep"),
+    ({**_UNGATED, "primary.runtime": "fake"}, "primary.checkpoint"),
+    ({**_UNGATED, "enabled_runtimes": ["fake"]}, "pytorch_fp16"),
+    ({**_UNGATED, "architecture_modules": ["no_such_module"]}, "no_such_module"),
+    ({**_ON_THE_CPU, "primary.model": "superpoint"}, f"accepted_licenses: [{_LICENSE}]"),
+    ({**_ON_THE_CPU, "primary.model": "superpoint", "accepted_licenses": [_LICENSE]}, "weights_dir"),
 )
+
+
 def test_configure_that_cannot_work_says_why_and_leaves_the_node_usable(
-    client: Client, launcher: NodeLauncher, parameters: tuple[str, ...], sentence: str
+    client: Client, launcher: NodeLauncher, tmp_path: Path
 ) -> None:
-    node = launcher.start(*parameters)
+    node = launcher.start("diagnostics_rate_hz:=10.0")
     health = client.health()
+    for parameters, sentence in _REFUSED:
+        for name, value in parameters.items():
+            assert client.set_parameter(name, value) == (True, "")
+        assert not client.change_state("configure"), parameters
+        assert client.state() == "unconfigured"
+        failures = [line for line in node.log.splitlines() if "configure failed" in line]
+        assert sentence in failures[-1]
+
+        def is_told(sentence: str = sentence) -> bool:
+            return bool(health[-1].level == 2 and sentence in health[-1].message)
+
+        wait_for(is_told, f"'{sentence}' in engine_health")
+        for name in parameters:
+            assert client.set_parameter(name, _default(name)) == (True, "")
+    assert node.log.count("configure failed") == len(_REFUSED)
+    assert "Traceback" not in node.log
+    script = tmp_path / "script.yaml"
+    script.write_text("latency_ms: 1.0\n")
+    for name, value in {**_UNGATED, "primary.runtime": "fake", "primary.checkpoint": str(script)}.items():
+        assert client.set_parameter(name, value) == (True, "")
+    client.bring_up()
+    assert node.end() == 0
+
+
+def _default(name: str) -> Any:
+    fields = {item.name: item for item in (*GENERAL_FIELDS, *ENGINE_FIELDS)}
+    default = fields[name.removeprefix("primary.")].default
+    return list(default) or [""] if isinstance(default, tuple) else default
+
+
+def test_value_that_is_not_allowed_is_refused_at_configure(client: Client, launcher: NodeLauncher) -> None:
+    node = launcher.start("allow_ungated:=true", "primary.device:=gpu")
     assert not client.change_state("configure")
     assert client.state() == "unconfigured"
-    assert sentence in node.wait_for_log("configure failed")
+    assert "primary.device" in node.wait_for_log("configure failed")
     assert "Traceback" not in node.log
-    wait_for(lambda: health and health[-1].level == 2 and sentence in health[-1].message, "the reason in engine_health")
     assert node.end() == 0
 
 

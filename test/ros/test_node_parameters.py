@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -45,10 +46,11 @@ _FIELDS: dict[str, SettingField] = {
 class Bench:
     """A node under test and its client."""
 
-    def __init__(self, client: Client, launcher: NodeLauncher, folder: Path) -> None:
+    def __init__(self, client: Client, launcher: NodeLauncher, folder: Path, built: Path) -> None:
         self.client = client
         self.folder = folder
         self._launcher = launcher
+        self._built = built
 
     def start(self, *parameters: str, script: str = "latency_ms: 1.0", **options: Any) -> Any:
         return self._launcher.start(*fake_parameters(self.folder, script), *parameters, **options)
@@ -63,11 +65,12 @@ class Bench:
         model: str = "efficientnet_lite0_grid",
         precision: PrecisionMode = PrecisionMode.FP32,
     ) -> EngineStore:
-        """Build an engine, really."""
-        store = EngineStore(self.folder / "store")
-        request = BuildRequest(model, runtime, precision)
-        build_engine(request, store, registry=default_registry(), host=probe_host())
-        return store
+        """Return a store of its own with an engine that was really built, once for all checks."""
+        built = self._built / f"{model}-{runtime.value}-{precision.value}"
+        if not built.exists():
+            request = BuildRequest(model, runtime, precision)
+            build_engine(request, EngineStore(built), registry=default_registry(), host=probe_host())
+        return EngineStore(Path(shutil.copytree(built, self.folder / "store")))
 
     def gated(self, store: EngineStore) -> tuple[str, ...]:
         return (f"engine_store:={store.root}", "primary.precision:=fp32", "primary.device:=cpu")
@@ -732,9 +735,17 @@ _CHECKS: dict[str, Callable[[Bench], None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the engines that were built for a check."""
+    return tmp_path_factory.mktemp("built")
+
+
 @pytest.mark.parametrize("name", _FIELDS)
-def test_parameter_has_an_effect(name: str, client: Client, launcher: NodeLauncher, tmp_path: Path) -> None:
-    _CHECKS[name](Bench(client, launcher, tmp_path))
+def test_parameter_has_an_effect(
+    name: str, client: Client, launcher: NodeLauncher, tmp_path: Path, built: Path
+) -> None:
+    _CHECKS[name](Bench(client, launcher, tmp_path, built))
 
 
 def test_every_parameter_is_described_with_type_and_range(

@@ -48,13 +48,13 @@ from test.golden.exports import checkpoint_of  # noqa: E402 - needs safetensors
 HOST = HostTuple(machine="x86_64")
 PRECISIONS = {RuntimeLabel.PYTORCH_FP16: PrecisionMode.FP16, RuntimeLabel.ONNX_TRT_EP: PrecisionMode.FP32}
 """What `gdi engine build` asks for by itself where there is no GPU; the CPU computes in FP32 either way."""
-QUICK = ("xfeat",)
-"""Networks of the ordinary run, which has efficientnet_lite0_grid and lighterglue_xfeat in other tests already."""
+QUICK = (("xfeat", RuntimeLabel.ONNX_TRT_EP),)
+"""Of the ordinary run, which has efficientnet_lite0_grid and lighterglue_xfeat in other tests already."""
 CASES = [
     pytest.param(
         name,
         runtime,
-        marks=() if name in QUICK else (pytest.mark.long, pytest.mark.timeout(900)),
+        marks=() if (name, runtime) in QUICK else (pytest.mark.long, pytest.mark.timeout(900)),
         id=f"{name}-{runtime.value}",
     )
     for name in default_registry()
