@@ -89,6 +89,16 @@ def test_missing_row_is_a_problem(role: Role) -> None:
     assert replace(_COMPLETE, rows=unmeasured).problems() == ["1080p: 'nothing' was not measured"]
 
 
+@pytest.mark.parametrize("role", [Role.BASELINE, Role.OURS])
+def test_naive_way_may_lose_every_frame_and_ours_may_not(role: Role) -> None:
+    lost = row_of(role, "lossy", [], {"p95": math.nan, "received": 0.0, "sent": 60.0})
+    comparison = replace(_COMPLETE, rows=tuple(lost if row.role is role else row for row in _ROWS))
+    assert comparison.problems() == ([] if role is Role.BASELINE else ["1080p: 'lossy' was not measured"])
+    text = text_of(PartReport("e", "node", "stamp → published", (comparison,)))
+    assert f"{role.value}: lossy | none answered | – | – | received 0, sent 60" in text
+    assert "nan" not in text
+
+
 def test_report_holds_ratios_to_the_limit(tmp_path: Path) -> None:
     part = PartReport("a", "receive", "take → numpy", (_COMPLETE,), ("nothing is left out",))
     path = write_report([part], BenchPlan(tmp_path), {"cores": "2"}, ["part b failed"])

@@ -65,6 +65,18 @@ class Row:
     count: int
     facts: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def lost_every_frame(self) -> bool:
+        """Frames were sent and none was answered: there is no time to tell, and that is what was found."""
+        return self.facts.get("received") == 0.0 and self.facts.get("sent", 0.0) > 0.0
+
+    def problem(self) -> str:
+        """Why it is no measurement; empty when it is one. The naive way may lose every frame, ours may not."""
+        if self.count and math.isfinite(self.median):
+            return ""
+        is_beside_ours = self.role in (Role.BASELINE, Role.ALTERNATIVE)
+        return "" if is_beside_ours and self.lost_every_frame else f"'{self.name}' was not measured"
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -96,11 +108,7 @@ class Comparison:
             for role in (Role.LIMIT, Role.OURS, Role.BASELINE)
             if all(row.role is not role for row in self.rows)
         ]
-        return found + [
-            f"{self.case}: '{row.name}' was not measured"
-            for row in self.rows
-            if not row.count or not math.isfinite(row.median)
-        ]
+        return found + [f"{self.case}: {row.problem()}" for row in self.rows if row.problem()]
 
 
 @dataclass(frozen=True, slots=True)

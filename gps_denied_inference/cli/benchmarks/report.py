@@ -130,14 +130,14 @@ def text_of(part: PartReport) -> str:
     for comparison in part.comparisons:
         case = comparison.case
         for row in comparison.rows:
-            remarks = [f"{name} {value:g}" for name, value in row.facts.items()]
+            remarks = [f"{name} {value:g}" for name, value in row.facts.items() if math.isfinite(value)]
             if row.role is Role.OURS:
                 target = f"target ≤ {comparison.target:g}" if math.isfinite(comparison.target) else ""
                 remarks += [text for text in (target, comparison.aim) if text]
-            lines.append(
-                f"| {case} | {row.role.value}: {row.name} | {row.median:.4g} {comparison.unit} | {row.noise:.2g} | "
-                f"{comparison.ratio(row):.2f} | {', '.join(remarks)} |"
-            )
+            figures = f"{row.median:.4g} {comparison.unit} | {row.noise:.2g} | {comparison.ratio(row):.2f}"
+            if row.lost_every_frame:
+                figures = "none answered | – | –"
+            lines.append(f"| {case} | {row.role.value}: {row.name} | {figures} | {', '.join(remarks)} |")
             case = ""
     lines += [f"\nNote: {note}." for note in part.notes]
     return "\n".join(lines) + "\n"
