@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -150,7 +151,7 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        end_wake = wake_on_signals(executor.wake)
+        end_wake = wake_on_signals(executor)
         while rclpy.ok() and not stop_requested.is_set() and not exit_reason():
             executor.spin_once(timeout_sec=_POLL_S)
     except GpsDeniedInferenceError as error:
@@ -171,6 +172,8 @@ def _run(name: str, make_node: Callable[[], Any], args: list[str] | None) -> int
                 executor.remove_node(node)
             node.destroy_node()
         rclpy.try_shutdown()
+    # Nothing is left to close, and looking for cycles among torch's objects takes half a second.
+    gc.freeze()
     if is_failed:
         # Python's own end would wait for native threads, one of which does not return.
         sys.stderr.flush()

@@ -6,28 +6,30 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 __all__ = ["wake_on_signals"]
 
 
-def wake_on_signals(wake: Callable[[], object]) -> Callable[[], None]:
-    """Call `wake` whenever a signal with a Python handler comes. For the main thread.
+def wake_on_signals(executor: Any) -> Callable[[], None]:
+    """Let `spin_once` return whenever a signal with a Python handler comes. For the main thread.
 
     Python's handlers run when the code of C returns, and the executor's wait is such: without this it has to be left
-    several times a second only to look, at a millisecond of processor each.
+    several times a second only to look, at a millisecond of processor each. It gets a task to run: after `wake()` alone
+    `spin_once` goes on waiting for one.
 
     Args:
-        wake: called on a thread of its own; makes the main thread leave its wait.
+        executor: of rclpy, which the main thread spins.
 
     Returns:
-        What ends it; call it before what `wake` wakes is destroyed.
+        What ends it; call it before the executor is shut down.
     """
     heard, told = socket.socketpair()
     told.setblocking(False)  # set_wakeup_fd wants it
 
     def listen() -> None:
         while heard.recv(1):
-            wake()
+            executor.create_task(_nothing)
 
     thread = threading.Thread(target=listen, name="signals", daemon=True)
     thread.start()
@@ -40,3 +42,7 @@ def wake_on_signals(wake: Callable[[], object]) -> Callable[[], None]:
         heard.close()
 
     return end
+
+
+def _nothing() -> None:
+    """The task."""

@@ -32,16 +32,21 @@ def domain_id() -> Iterator[int]:
 
 
 @pytest.fixture
-def client(domain_id: int) -> Iterator[Client]:
-    with client_in_domain(domain_id) as client:
-        yield client
-
-
-@pytest.fixture
 def launcher(domain_id: int, tmp_path: Path) -> Iterator[NodeLauncher]:
     launcher = NodeLauncher(domain_id, tmp_path)
     yield launcher
     launcher.end_all()
+
+
+@pytest.fixture
+def client(domain_id: int, launcher: NodeLauncher) -> Iterator[Client]:
+    """Closed before the nodes are killed.
+
+    A process that is killed while it sends holds the lock of the port in shared memory that it sends to. Fast DDS then
+    makes that port anew within a second, and whoever closes it just then reads memory that is no longer there.
+    """
+    with client_in_domain(domain_id) as client:
+        yield client
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ __all__ = [
     "wait_for",
 ]
 
+_END_S = 5.0
 TIMEOUT_S = 60.0
 """Generous: two shared cores, and torch takes seconds to import."""
 
@@ -162,8 +163,14 @@ class NodeLauncher:
         return node
 
     def end_all(self) -> None:
+        """End what still runs: with a signal, so that no port in shared memory stays behind; what hangs is killed."""
         for node in self._started:
             if node.process.poll() is None:
+                node.process.terminate()
+        for node in self._started:
+            try:
+                node.process.wait(_END_S)
+            except subprocess.TimeoutExpired:
                 node.process.kill()
                 node.process.wait()
 

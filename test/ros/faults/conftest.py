@@ -20,12 +20,6 @@ def fault_table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
 
 
 @pytest.fixture(scope="module")
-def client(domain_id: int) -> Iterator[Client]:
-    with client_in_domain(domain_id) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("faults")
 
@@ -35,6 +29,13 @@ def launcher(domain_id: int, folder: Path) -> Iterator[NodeLauncher]:
     launcher = NodeLauncher(domain_id, folder)
     yield launcher
     launcher.end_all()
+
+
+@pytest.fixture(scope="module")
+def client(domain_id: int, launcher: NodeLauncher) -> Iterator[Client]:
+    """Closed before the nodes are killed: see the client of the folder above."""
+    with client_in_domain(domain_id) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
