@@ -8,6 +8,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.device_preparation import DevicePreparation
 from gps_denied_inference.core.runtime.graph_recording import GraphRecording
 from gps_denied_inference.core.runtime.image_upload import ImageUpload
+from gps_denied_inference.core.runtime.recording_thread import on_recording_thread
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +95,7 @@ class CudaImageInference:
         """See `ImageInference.infer_image`."""
         layout = image_hwc.shape, image_hwc.strides[2] < 0
         if layout not in self._graphs:
-            self._graphs[layout] = self._record(image_hwc)
+            self._graphs[layout] = on_recording_thread(lambda: self._record(image_hwc))
             while len(self._graphs) > _SIZES:
                 self._graphs.popitem(last=False)
         graph = self._graphs[layout]
@@ -113,7 +115,8 @@ class CudaImageInference:
         layouts = [layout for layout in ImageUpload.in_use(self._device) if layout[0][2] == channels]
         for shape, is_reversed in layouts or [((_ANY_SIZE, _ANY_SIZE, channels), False)]:
             blank = np.zeros(shape, np.uint8)
-            graph = self._record(blank[:, :, ::-1] if is_reversed else blank)
+            image_hwc = blank[:, :, ::-1] if is_reversed else blank
+            graph = on_recording_thread(partial(self._record, image_hwc))
             if layouts:
                 self._graphs[shape, is_reversed] = graph
 

@@ -20,6 +20,7 @@ from gps_denied_inference.core.errors import GpsDeniedInferenceError, InferenceE
 from gps_denied_inference.core.optional import require
 from gps_denied_inference.core.runtime.cuda_graph import CudaGraph
 from gps_denied_inference.core.runtime.cuda_image_inference import CudaImageInference
+from gps_denied_inference.core.runtime.recording_thread import on_recording_thread
 from gps_denied_inference.core.runtime.torch_checkpoint import load_published
 from gps_denied_inference.core.runtime.torch_outputs import arrays_from_tensors, named_tensors
 
@@ -102,11 +103,21 @@ class TorchNetwork:
 
     def warm_up(self) -> None:
         """Run the network on blank inputs of the declared shapes, and record it where that can be done."""
+        recorder = self._recorder
+        if recorder is None:
+            self._pass_blanks()
+            return
+
+        def pass_and_record() -> None:
+            self._pass_blanks()
+            self._record(recorder)
+
+        on_recording_thread(pass_and_record)
+
+    def _pass_blanks(self) -> None:
         blank = {spec.name: np.zeros(spec.shape, dtype=spec.dtype) for spec in self._spec.inputs}
         for _ in range(_WARM_UP_PASSES):
             self.forward(blank)
-        if self._recorder is not None:
-            self._record(self._recorder)
 
     def forward(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the network; inputs are passed in the order of the specification. Returns when the device is done."""

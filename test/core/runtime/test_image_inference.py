@@ -1,7 +1,9 @@
 """Images prepared on the device: the same as on the CPU, uploaded once for all engines. The CPU stands in for it."""
 
 import contextlib
+import gc
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from gps_denied_inference.core.imaging import Preprocessor  # noqa: E402
 from gps_denied_inference.core.runtime.cuda_image_inference import CudaImageInference  # noqa: E402
 from gps_denied_inference.core.runtime.device_preparation import DevicePreparation  # noqa: E402
 from gps_denied_inference.core.runtime.image_upload import ImageUpload  # noqa: E402
+from gps_denied_inference.core.runtime.recording_thread import on_recording_thread  # noqa: E402
 
 _CPU = torch.device("cpu")
 _LEVEL = 1.01
@@ -75,6 +78,20 @@ def test_device_prepares_as_the_cpu_does_to_within_one_grey_level(
     assert np.mean(levels > 0.01) < 0.25
 
 
+def test_each_size_is_recorded_on_the_recording_thread() -> None:
+    threads: list[threading.Thread] = []
+
+    def record(run: Callable[[], Mapping[str, Any]], stream: Any) -> Replayed:
+        threads.append(threading.current_thread())
+        return Replayed(run, stream)
+
+    inference = _inference(recorder=record)
+    inference.warm_up()
+    for height in (60, 61):
+        inference.infer_image(_image(height))
+    assert len(threads) == 3 and set(threads) == {on_recording_thread(threading.current_thread)}
+
+
 def test_image_gives_what_the_prepared_input_gives() -> None:
     inference, image = _inference(), _image()
     for seed in range(3):
@@ -112,6 +129,7 @@ def test_engine_that_is_loaded_later_is_ready_for_the_sizes_in_use() -> None:
         recorded.append(1)
         return Replayed(run, stream)
 
+    gc.collect()  # the stand-ins of other tests, and with them the sizes that they took
     first = _inference(recorder=record)
     first.infer_image(_image())
     second = _inference(recorder=record)

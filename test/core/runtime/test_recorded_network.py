@@ -1,6 +1,7 @@
 """When a network is replayed from a recording and when not; the recording itself needs a CUDA GPU."""
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureRegistry
 from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode
+from gps_denied_inference.core.runtime.recording_thread import on_recording_thread
 from gps_denied_inference.core.runtime.torch_network import Recorder, TorchNetwork
 from test.core.runtime.reference_networks import seeded_reference, spec_for
 
@@ -46,6 +48,17 @@ def network(recorder: Recorder | None) -> TorchNetwork:
     )
     made.warm_up()
     return made
+
+
+def test_network_is_warmed_and_recorded_on_the_recording_thread() -> None:
+    threads: list[threading.Thread] = []
+
+    def record(run: Any, _inputs: Sequence[Any], _device: Any) -> PlainRecording:
+        threads.append(threading.current_thread())
+        return PlainRecording(run, 1.0)
+
+    network(record)
+    assert threads == [on_recording_thread(threading.current_thread)]
 
 
 def test_recorded_network_is_replayed() -> None:
