@@ -95,7 +95,7 @@ class CudaImageInference:
         """See `ImageInference.infer_image`."""
         layout = image_hwc.shape, image_hwc.strides[2] < 0
         if layout not in self._graphs:
-            self._graphs[layout] = on_recording_thread(lambda: self._record(image_hwc))
+            self._graphs[layout] = on_recording_thread(partial(self._record, image_hwc))
             while len(self._graphs) > _SIZES:
                 self._graphs.popitem(last=False)
         graph = self._graphs[layout]

@@ -37,17 +37,26 @@ def on_recording_thread(work: Callable[[], _Made]) -> _Made:
             # A daemon: a device that hangs must not keep the process from ending.
             _thread = threading.Thread(target=_work, name="recording", daemon=True)
             _thread.start()
-    return done.result()
+    try:
+        return done.result()
+    finally:
+        del done, work  # an error holds this frame, and would hold itself and all that lies on the device
 
 
 def _work() -> None:
     while True:
         work, done = _WORK.get()
-        try:
-            made = work()
-        except BaseException as error:
-            done.set_exception(error)
-        else:
+        made, error = _outcome(work)
+        del work  # before anybody is told: what failed for want of memory must be gone then
+        if error is None:
             done.set_result(made)
-            del made
-        del work, done
+        else:
+            done.set_exception(error)
+        del made, error, done
+
+
+def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return work(), None
+    except BaseException as error:
+        return None, error

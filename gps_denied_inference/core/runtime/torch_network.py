@@ -103,16 +103,15 @@ class TorchNetwork:
 
     def warm_up(self) -> None:
         """Run the network on blank inputs of the declared shapes, and record it where that can be done."""
-        recorder = self._recorder
-        if recorder is None:
+        if self._recorder is None:
             self._pass_blanks()
-            return
+        else:
+            on_recording_thread(self._pass_and_record)
 
-        def pass_and_record() -> None:
-            self._pass_blanks()
-            self._record(recorder)
-
-        on_recording_thread(pass_and_record)
+    def _pass_and_record(self) -> None:
+        self._pass_blanks()
+        if self._recorder is not None:
+            self._record(self._recorder)
 
     def _pass_blanks(self) -> None:
         blank = {spec.name: np.zeros(spec.shape, dtype=spec.dtype) for spec in self._spec.inputs}

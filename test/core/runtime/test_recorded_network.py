@@ -1,8 +1,10 @@
 """When a network is replayed from a recording and when not; the recording itself needs a CUDA GPU."""
 
+import gc
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 
 from gps_denied_inference.core.architectures import ArchitectureRegistry
 from gps_denied_inference.core.contracts import EffectiveConfiguration, PrecisionMode
+from gps_denied_inference.core.errors import OutOfMemoryError
 from gps_denied_inference.core.runtime.recording_thread import on_recording_thread
-from gps_denied_inference.core.runtime.torch_network import Recorder, TorchNetwork
+from gps_denied_inference.core.runtime.torch_network import Recorder, TorchNetwork, backend_errors
 from test.core.runtime.reference_networks import seeded_reference, spec_for
 
 _IMAGE = {"image": np.random.default_rng(1).standard_normal((1, 3, 32, 32), dtype=np.float32)}
@@ -33,9 +36,9 @@ class PlainRecording:
         return {name: output.numpy() * np.float32(self._factor) for name, output in outputs.items()}
 
 
-def network(recorder: Recorder | None) -> TorchNetwork:
+def network(recorder: Recorder | None, factory: Callable[[], Any] = seeded_reference) -> TorchNetwork:
     registry = ArchitectureRegistry()
-    registry.register("reference_cnn", seeded_reference, spec=spec_for((1, 3, 32, 32), ("descriptor",), 8))
+    registry.register("reference_cnn", factory, spec=spec_for((1, 3, 32, 32), ("descriptor",), 8))
     configuration = EffectiveConfiguration(
         requested_precision=PrecisionMode.FP32,
         effective_precision=PrecisionMode.FP32,
@@ -43,9 +46,7 @@ def network(recorder: Recorder | None) -> TorchNetwork:
         effective_device="cpu",
         provider="torch",
     )
-    made = TorchNetwork(
-        registry.lookup("reference_cnn"), seeded_reference().state_dict(), configuration, recorder=recorder
-    )
+    made = TorchNetwork(registry.lookup("reference_cnn"), factory().state_dict(), configuration, recorder=recorder)
     made.warm_up()
     return made
 
@@ -101,3 +102,31 @@ def test_nothing_is_recorded_on_a_cpu() -> None:
 
     made = network(CudaGraph)
     assert not made.is_recorded and made.recording_refusal == ""
+
+
+def test_network_that_fails_while_it_is_warmed_is_let_go_before_the_error_is_told() -> None:
+    import torch
+
+    alive: list[weakref.ref[Any]] = []
+
+    class Greedy(torch.nn.Module):  # type: ignore[misc,unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(1, 1)
+            alive.append(weakref.ref(self.head))
+
+        def forward(self, image: Any) -> Any:
+            raise torch.OutOfMemoryError(f"CUDA out of memory for {image.shape}")
+
+    def warm() -> None:
+        network(lambda *_: PlainRecording(None, 1.0), Greedy)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(OutOfMemoryError) as caught, backend_errors("loading"):
+            warm()
+        assert caught.value.__cause__ is not None
+        assert [reference() for reference in alive] == [None, None]
+    finally:
+        gc.enable()

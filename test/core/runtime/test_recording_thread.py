@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import traceback
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gps_denied_inference.core.errors import OutOfMemoryError
 from gps_denied_inference.core.runtime.recording_thread import on_recording_thread
@@ -30,6 +35,30 @@ def test_error_is_that_of_the_work_and_the_thread_goes_on() -> None:
         with pytest.raises(OutOfMemoryError, match="no memory left"):
             on_recording_thread(fail)
     assert on_recording_thread(lambda: 3) == 3
+
+
+def test_what_failed_is_let_go_before_the_caller_hears_of_it() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(300):
+            tensor = np.zeros(4)
+            is_alive = weakref.ref(tensor)
+            _fail_with(tensor)
+            del tensor
+            assert is_alive() is None
+    finally:
+        gc.enable()
+
+
+def _fail_with(tensor: NDArray[np.float64]) -> None:
+    def fail() -> None:
+        raise OutOfMemoryError(f"no memory left for {tensor}")
+
+    try:
+        on_recording_thread(fail)
+    except OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)
 
 
 def test_work_may_ask_for_work() -> None:
