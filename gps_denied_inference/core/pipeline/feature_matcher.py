@@ -71,6 +71,8 @@ class Matching(Protocol):
     @property
     def model(self) -> ModelIdentity | None: ...
 
+    def warm_up_thread(self) -> None: ...
+
     def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches: ...
 
 
@@ -86,6 +88,9 @@ class MutualNearestMatching:
     def __init__(self, *, min_similarity: Callable[[], float], max_ratio: Callable[[], float]) -> None:
         self._min_similarity = min_similarity
         self._max_ratio = max_ratio
+
+    def warm_up_thread(self) -> None:
+        """There is no network."""
 
     def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches:
         return match_mutual_nearest(first, second, min_similarity=self._min_similarity(), max_ratio=self._max_ratio())
@@ -123,7 +128,14 @@ class FeatureMatcher:
         self._clock = clock
 
     def warm_up_thread(self) -> None:
-        """Nothing to do: the runtime warmed the network when it loaded it."""
+        """Run the networks once, on the thread that will call `process`.
+
+        Raises:
+            InferenceError, OutOfMemoryError: as `process`.
+        """
+        for matching in (self._matching, self._refinement):
+            if matching is not None:
+                matching.warm_up_thread()
 
     def process(self, frame: FeaturePair, received_ns: int | None = None, /) -> MatchedFeatures:
         """Match a pair.

@@ -8,7 +8,14 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from gps_denied_inference.core.contracts import Correspondences, EngineHandle, Frame, LocalFeatures, Matches
+from gps_denied_inference.core.contracts import (
+    Correspondences,
+    EngineHandle,
+    Frame,
+    LocalFeatures,
+    Matches,
+    RuntimeLabel,
+)
 from gps_denied_inference.core.errors import InferenceError
 from gps_denied_inference.core.imaging import decode
 from gps_denied_inference.core.matching import (
@@ -46,6 +53,20 @@ class MatchingPipeline:
         self._handle = handle
         self._on_close = on_close
         self._is_closed = False
+
+    def warm_up_thread(self) -> None:
+        """Run the network once on zeros, on the thread that will match; see `Pipeline.warm_up_thread`.
+
+        Raises:
+            InferenceError: the pipeline is closed, or the runtime failed.
+            OutOfMemoryError: the device is out of memory.
+        """
+        self._require_open()
+        if self.model.runtime_label is RuntimeLabel.FAKE:
+            return
+        self._runtime.infer(
+            self._handle, {item.name: np.zeros(item.shape, item.dtype) for item in self.model.spec.inputs}
+        )
 
     def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches:
         """Pair the features of two images; beyond the rows that the network takes only the best are looked at.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,10 @@ class RowByRow:
     def __init__(self, name: str) -> None:
         self.model = model_identity(name)
         self.calls = 0
+        self.threads: list[threading.Thread] = []
+
+    def warm_up_thread(self) -> None:
+        self.threads.append(threading.current_thread())
 
     def match_features(self, first: LocalFeatures, second: LocalFeatures) -> Matches:
         self.calls += 1
@@ -44,6 +49,15 @@ def sent(model: str, dimension: int, offset_px: tuple[float, float] = (0.0, 0.0)
 
 def pair(model: str, dimension: int = 128) -> FeaturePair:
     return FeaturePair(sent(model, dimension), sent(model, dimension, (10.0, -5.0)))
+
+
+def test_both_networks_are_warmed_on_the_thread_that_asks() -> None:
+    network, refinement = RowByRow("lightglue_aliked"), RowByRow("lightglue_aliked")
+    matcher = FeatureMatcher(network, threshold_px=lambda: 3.0, refinement=refinement, refine_below_inliers=10)
+    thread = threading.Thread(target=matcher.warm_up_thread)
+    thread.start()
+    thread.join()
+    assert network.threads == refinement.threads == [thread]
 
 
 @pytest.mark.parametrize("features", ["disk", "aliked_n32"])

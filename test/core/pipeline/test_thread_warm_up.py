@@ -12,11 +12,12 @@ from gps_denied_inference.core.contracts import (
     BuildConfig,
     EngineCacheEntry,
     EngineHandle,
+    OutputKind,
     RuntimeLabel,
     ThermalState,
 )
 from gps_denied_inference.core.errors import InferenceError
-from gps_denied_inference.core.pipeline import ModelIdentity, Pipeline
+from gps_denied_inference.core.pipeline import MatchingPipeline, ModelIdentity, Pipeline
 
 
 class RecordingRuntime:
@@ -45,12 +46,13 @@ class RecordingRuntime:
         return "recording"
 
 
-def _pipeline(runtime: RecordingRuntime, model: ModelIdentity) -> Pipeline:
+def _pipeline(runtime: RecordingRuntime, model: ModelIdentity) -> Pipeline | MatchingPipeline:
     handle = EngineHandle(model.runtime_label, 1, model.name, model.spec.inputs, model.configuration)
-    return Pipeline(runtime, handle, model)
+    kinds = (OutputKind.MATCHES, OutputKind.CORRESPONDENCES)
+    return (MatchingPipeline if model.spec.output_kind in kinds else Pipeline)(runtime, handle, model)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0_grid", "xfeat"])
+@pytest.mark.parametrize("name", ["efficientnet_lite0_grid", "xfeat", "lightglue_aliked"])
 def test_thread_warm_up_runs_every_declared_input_once_on_zeros(name: str) -> None:
     runtime = RecordingRuntime()
     model = replace(model_identity(name), runtime_label=RuntimeLabel.PYTORCH_FP16)
@@ -60,14 +62,16 @@ def test_thread_warm_up_runs_every_declared_input_once_on_zeros(name: str) -> No
     assert shapes == {item.name: (item.shape, item.dtype, False) for item in model.spec.inputs}
 
 
-def test_thread_warm_up_leaves_the_scripted_answers_of_the_fake_runtime_alone() -> None:
+@pytest.mark.parametrize("name", ["efficientnet_lite0_grid", "lightglue_aliked"])
+def test_thread_warm_up_leaves_the_scripted_answers_of_the_fake_runtime_alone(name: str) -> None:
     runtime = RecordingRuntime()
-    _pipeline(runtime, model_identity()).warm_up_thread()
+    _pipeline(runtime, model_identity(name)).warm_up_thread()
     assert runtime.batches == []
 
 
-def test_thread_warm_up_of_a_closed_pipeline_is_refused() -> None:
-    pipeline = _pipeline(RecordingRuntime(), model_identity())
+@pytest.mark.parametrize("name", ["efficientnet_lite0_grid", "lightglue_aliked"])
+def test_thread_warm_up_of_a_closed_pipeline_is_refused(name: str) -> None:
+    pipeline = _pipeline(RecordingRuntime(), model_identity(name))
     pipeline.close()
     with pytest.raises(InferenceError, match="closed"):
         pipeline.warm_up_thread()
